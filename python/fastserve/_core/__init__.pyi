@@ -1,0 +1,196 @@
+"""The typed face of the extension module: the one door between Python and the C++ core.
+
+Units are in the names. Every call that can block (load, warm up, probe) releases the GIL.
+"""
+
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+class CoreError(Exception):
+    """What a failed call of the core raises; `args` is (code, message).
+
+    `code` is gRPC's canonical spelling, e.g. "NOT_FOUND". fastserve.errors turns it into fastserve.Error.
+    """
+
+__version__: str
+
+@final
+class TensorSpec:
+    """A tensor a model takes or gives. `shape` has -1 where any length fits."""
+
+    def __init__(self, name: str, datatype: str, shape: Sequence[int], *, optional: bool = False) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def datatype(self) -> str: ...
+    @property
+    def shape(self) -> list[int]: ...
+    @property
+    def dim_names(self) -> list[str]: ...
+    @property
+    def optional(self) -> bool: ...
+
+@final
+class Model:
+    """One opened model file: its signature and the means to run it; serves nothing yet."""
+
+    @property
+    def platform(self) -> str: ...
+    @property
+    def inputs(self) -> list[TensorSpec]: ...
+    @property
+    def outputs(self) -> list[TensorSpec]: ...
+    def probe_batching(self, seed: int = 0) -> tuple[bool, str]:
+        """Whether a row's answer is the same alone and in a batch, and a sentence that says why.
+
+        Runs the model on random rows, alone and together; True only if every input and output has a
+        dynamic first dimension and all rows agree.
+        """
+
+def open_onnxruntime(
+    path: str,
+    *,
+    library: str,
+    intra_op_threads: int = 1,
+    inter_op_threads: int = 1,
+    optimization: str = "all",
+    spinning: bool = False,
+    providers: Sequence[tuple[str, Mapping[str, str]]] = (),
+) -> Model:
+    """Open an .onnx file with the ONNX Runtime shared library at `library`.
+
+    `optimization` is one of "none", "basic", "extended", "all". Raises CoreError: NOT_FOUND for a file that
+    is not there, INVALID_ARGUMENT for one that is no ONNX model, FAILED_PRECONDITION for a library
+    that is missing or too old, or a provider it does not have.
+    """
+
+def open_identity(
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    *,
+    parameters: Mapping[str, str] = ...,
+) -> Model:
+    """A model whose output number i is its input number i. Parameters: delay_us, repeat."""
+
+@final
+class Servable:
+    """One loaded version of a model: a scheduler and its instances."""
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        name: str,
+        version: int,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        max_batch_size: int = 0,
+        max_queue_delay_ns: int = 0,
+        preferred_batch_sizes: Sequence[int] = (),
+        instance_count: int = 1,
+        queue_depth: int = 1024,
+        caller_runs: str = "auto",
+    ) -> None:
+        """Make the instances and their threads. `inputs` and `outputs` are as served, in any order;
+        shapes include the batch dimension. max_batch_size 0: the model has no batch dimension.
+        `caller_runs` is "auto" or "never". Raises CoreError INVALID_ARGUMENT when the served tensors
+        do not fit the model's own."""
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    def warm_up(self) -> None:
+        """Run zeros at batch sizes 1, 2, 4... so that the first request is not the slowest and the
+        scheduler knows what a run costs."""
+    def stats(self) -> dict[str, Any]:
+        """A snapshot of the counters.
+
+        {"success": int, "rows": int, "executions": int,
+         "failure": {reason: int}            reasons: rejected, cancelled, deadline, invalid, backend
+         "close_reasons": {reason: int}      why batches closed: full, preferred, idle, delay
+         "batch_rows": {rows: int}           executions by batch rows
+         "queue_depth": int, "caller_runs": int,
+         "queue_ns": histogram, "compute_ns": histogram, "request_ns": histogram}
+        histogram = {"buckets": [(upper_limit_ns or None, count)], "sum_ns": int, "count": int},
+        counts not cumulative, upper limits inclusive.
+        """
+
+@final
+class ServingMap:
+    """Which versions are served now. Requests look up here; the control plane publishes here."""
+
+    def __init__(self) -> None: ...
+    def publish(self, servable: Servable) -> None:
+        """Serve it. The highest published version of a name is its default."""
+    def retire(self, name: str, version: int) -> None:
+        """Stop finding it; what is in flight finishes. CoreError NOT_FOUND when it is not published."""
+
+@final
+class ControlRequest:
+    """A request that is not an inference: answered by Python. Exactly one respond() each."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...  # Percent-decoded.
+    @property
+    def query(self) -> str: ...  # As received, without the question mark.
+    @property
+    def headers(self) -> list[tuple[str, str]]: ...
+    @property
+    def body(self) -> bytes: ...
+    def respond(
+        self, status: int, body: bytes = b"", headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """Answer. Content-Length and Connection are added. Call on the gateway's loop thread."""
+
+@final
+class Gateway:
+    """What the connections of one event loop share: limits, completion queue, end-of-iteration work."""
+
+    def __init__(
+        self,
+        serving_map: ServingMap,
+        loop: AbstractEventLoop,
+        on_control: Callable[[ControlRequest], None],
+        *,
+        body_bytes_max: int = 64 << 20,
+        in_flight_bytes_max: int = 1 << 30,
+        connections_max: int = 10_000,
+        head_timeout_ns: int = 30_000_000_000,
+        body_timeout_ns: int = 60_000_000_000,
+        idle_timeout_ns: int = 120_000_000_000,
+        access_log: bool = False,
+    ) -> None:
+        """The body time-out is between two reads. on_control must not raise."""
+    @property
+    def fd(self) -> int:
+        """An eventfd, readable when completions wait: loop.add_reader(gateway.fd, gateway.drain)."""
+    def drain(self) -> None: ...
+    def sweep(self) -> int:
+        """Close the connections whose time is up (call about once a second); how many are open."""
+    def begin_drain(self) -> None:
+        """From now on answers close their connection, and idle connections are closed."""
+    @property
+    def connections(self) -> int: ...
+    @property
+    def in_flight(self) -> int:
+        """Requests received and not yet answered in full."""
+    def stats(self) -> dict[str, int]:
+        """requests, connections_opened, connections_closed, bytes_in, bytes_out, in_flight_bytes,
+        responses_<status> for each HTTP status sent."""
+    def take_access_records(self) -> list[dict[str, Any]]:
+        """The access records since the last call (bounded; oldest dropped, counted in stats()).
+
+        Keys: time_ns (CLOCK_REALTIME), peer, method, path, status, model, version, id, bytes_in, bytes_out,
+        batch_rows, receive_ns, queue_ns, compute_ns, send_ns, total_ns.
+        """
+
+class Connection:
+    """The native half of a connection: mix into asyncio.BufferedProtocol.
+
+    class Connection(_core.Connection, asyncio.BufferedProtocol): __slots__ = ()
+    """
+
+    def __init__(self, gateway: Gateway) -> None: ...
