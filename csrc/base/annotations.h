@@ -1,6 +1,7 @@
 // Clang's thread-safety annotations, and the annotated Mutex that they need.
 //
-// Every mutex member says what it guards; clang checks it (`make lint`), other compilers see nothing.
+// Every mutex member says what it guards; clang checks it (`make lint`), other compilers see
+// nothing.
 #pragma once
 
 #include <mutex>

@@ -1,9 +1,9 @@
 // Status and Result: how every room of the core reports an error.
 //
-// Errors are values. A Status is one pointer wide, and OK is the null pointer, so that success costs
-// one test. Codes are gRPC's canonical set: one table maps them to HTTP (protocol/http_status.h) and
-// they travel over gRPC unchanged. No exception crosses a room; a library that throws is wrapped in
-// the room that uses it.
+// Errors are values. A Status is one pointer wide, and OK is the null pointer, so that success
+// costs one test. Codes are gRPC's canonical set: one table maps them to HTTP
+// (protocol/http_status.h) and they travel over gRPC unchanged. No exception crosses a room; a
+// library that throws is wrapped in the room that uses it.
 //
 //   Status Check(int64_t rows) {
 //     if (rows < 0) return InvalidArgument("rows is ", rows, ", expected at least 0");
@@ -148,7 +148,7 @@ class [[nodiscard]] Result {
 }  // namespace fastserve
 
 // Returns the Status of `expr` from the calling function when it is an error.
-#define FS_RETURN_IF_ERROR(expr)                               \
-  do {                                                         \
-    if (::fastserve::Status _s = (expr); !_s.ok()) return _s;  \
+#define FS_RETURN_IF_ERROR(expr)                              \
+  do {                                                        \
+    if (::fastserve::Status _s = (expr); !_s.ok()) return _s; \
   } while (false)

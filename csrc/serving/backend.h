@@ -6,8 +6,9 @@
 // An engine sees whole batches as contiguous tensors and knows nothing of requests, queues or
 // protocols. The smallest one is backends/identity.
 //
-// Threads: Backend::NewInstance and signature() from any thread. ModelInstance::Run from any thread,
-// but never two at once on one instance (the Scheduler sees to it), and never with the GIL held.
+// Threads: Backend::NewInstance and signature() from any thread. ModelInstance::Run from any
+// thread, but never two at once on one instance (the Scheduler sees to it), and never with the GIL
+// held.
 #pragma once
 
 #include <cstddef>
@@ -57,9 +58,9 @@ class OutputSink {
 class ModelInstance {
  public:
   virtual ~ModelInstance() = default;
-  // Computes the outputs of one batch. `inputs[i]` belongs to inputs[i] of the signature and matches
-  // its type and shape; in a batching model dimension 0 of each is `rows`, else `rows` is 1.
-  // An error fails every request of the batch with its message.
+  // Computes the outputs of one batch. `inputs[i]` belongs to inputs[i] of the signature and
+  // matches its type and shape; in a batching model dimension 0 of each is `rows`, else `rows`
+  // is 1. An error fails every request of the batch with its message.
   virtual Status Run(std::span<const BatchInput> inputs, int64_t rows, OutputSink& outputs) = 0;
 };
 

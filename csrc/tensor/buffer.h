@@ -1,9 +1,9 @@
 // Buffer: bytes with an owner count, and BufferRef, the handle that counts.
 //
-// A buffer may have many readers on many threads: the batch that gathers from it, the response whose
-// rows are views of it, the socket that is still sending it. The last BufferRef to go releases it, on
-// whatever thread that is; where it came from (a slab pool, an engine's output, a Python object) is
-// known to `release` alone.
+// A buffer may have many readers on many threads: the batch that gathers from it, the response
+// whose rows are views of it, the socket that is still sending it. The last BufferRef to go
+// releases it, on whatever thread that is; where it came from (a slab pool, an engine's output, a
+// Python object) is known to `release` alone.
 //
 // Invariants:
 //   1. data() and size() never change while a reference exists.

@@ -34,7 +34,8 @@ inline constexpr size_t kDataTypeCount = 14;
 // "FP32", "BYTES"...
 std::string_view DataTypeName(DataType type);
 
-// The type of that wire name; nothing if there is none. Names are case-sensitive, as in the protocol.
+// The type of that wire name; nothing if there is none. Names are case-sensitive, as in the
+// protocol.
 std::optional<DataType> ParseDataType(std::string_view name);
 
 // Bytes of one element; 0 for kBytes, whose elements have no fixed size.

@@ -40,8 +40,6 @@ std::string Shape::ToString() const {
   return text += ']';
 }
 
-bool operator==(const Shape& a, const Shape& b) {
-  return std::ranges::equal(a.dims(), b.dims());
-}
+bool operator==(const Shape& a, const Shape& b) { return std::ranges::equal(a.dims(), b.dims()); }
 
 }  // namespace fastserve

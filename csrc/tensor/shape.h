@@ -1,7 +1,7 @@
 // Shape: the dimensions of a tensor, stored inline so that a request allocates nothing for them.
 //
-// Dimensions are int64, row-major order. In a specification (TensorSpec) -1 means "any length"; in a
-// tensor every dimension is at least 0. Rank 0 is a scalar and holds one element.
+// Dimensions are int64, row-major order. In a specification (TensorSpec) -1 means "any length"; in
+// a tensor every dimension is at least 0. Rank 0 is a scalar and holds one element.
 #pragma once
 
 #include <array>
@@ -44,8 +44,8 @@ class Shape {
   // The shape without its first dimension: what one row of a batch looks like.
   Shape Row() const { return rank_ == 0 ? Shape() : Shape(dims().subspan(1)); }
 
-  // The product of the dimensions (1 for a scalar); nothing when one is negative or the product does
-  // not fit in an int64.
+  // The product of the dimensions (1 for a scalar); nothing when one is negative or the product
+  // does not fit in an int64.
   std::optional<int64_t> Elements() const;
 
   // Whether a tensor of this shape fits `spec`, in which -1 matches any length.

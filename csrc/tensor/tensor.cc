@@ -16,8 +16,8 @@ Status ValidateBytesElements(std::string_view name, const Tensor& tensor, int64_
   std::span<const std::byte> rest = tensor.bytes;
   for (int64_t i = 0; i < elements; ++i) {
     if (rest.size() < sizeof(uint32_t)) {
-      return InvalidArgument("tensor '", name, "': BYTES data ends at element ", i, " of ", elements,
-                             " (each element is a 4-byte length and its bytes)");
+      return InvalidArgument("tensor '", name, "': BYTES data ends at element ", i, " of ",
+                             elements, " (each element is a 4-byte length and its bytes)");
     }
     const uint32_t length = ElementLength(rest);
     rest = rest.subspan(sizeof(uint32_t));

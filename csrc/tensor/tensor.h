@@ -26,7 +26,8 @@ struct Tensor {
   int64_t rows() const { return shape.rank() == 0 ? 0 : shape[0]; }
 };
 
-// Checks that `bytes` holds exactly the elements that type and shape call for, walking BYTES elements.
+// Checks that `bytes` holds exactly the elements that type and shape call for, walking BYTES
+// elements.
 //
 // Errors: INVALID_ARGUMENT that names `name`, the expected and the received number of bytes.
 Status ValidateTensor(std::string_view name, const Tensor& tensor);
