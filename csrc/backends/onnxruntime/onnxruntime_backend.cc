@@ -1,0 +1,31 @@
+#include "backends/onnxruntime/onnxruntime_backend.h"
+
+#include "backends/onnxruntime/ort_instance.h"
+#include "backends/onnxruntime/ort_session.h"
+
+namespace fastserve {
+namespace {
+
+class OnnxRuntimeBackend : public Backend {
+ public:
+  explicit OnnxRuntimeBackend(std::shared_ptr<const ort::Session> session)
+      : session_(std::move(session)) {}
+
+  const Signature& signature() const override { return session_->signature; }
+  Result<std::unique_ptr<ModelInstance>> NewInstance() override {
+    return std::unique_ptr<ModelInstance>(std::make_unique<ort::OrtInstance>(session_));
+  }
+
+ private:
+  const std::shared_ptr<const ort::Session> session_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Backend>> OpenOnnxRuntime(OnnxRuntimeOptions options) {
+  Result<std::shared_ptr<const ort::Session>> session = ort::Session::Create(options);
+  if (!session.ok()) return session.status();
+  return std::unique_ptr<Backend>(std::make_unique<OnnxRuntimeBackend>(*std::move(session)));
+}
+
+}  // namespace fastserve

@@ -1,0 +1,34 @@
+// Session: one model loaded by ONNX Runtime, with its signature; shared by all its instances.
+//
+// Invariants: immutable after Create. Names passed to Run point into `signature`.
+// Threads: any; the engine's sessions run concurrently.
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "backends/onnxruntime/onnxruntime_backend.h"
+#include "backends/onnxruntime/ort_api.h"
+#include "base/status.h"
+#include "serving/backend.h"
+
+namespace fastserve::ort {
+
+struct Session {
+  // The errors are OpenOnnxRuntime's.
+  static Result<std::shared_ptr<const Session>> Create(const OnnxRuntimeOptions& options);
+
+  Session(const OrtLibrary& library, Owned<OrtSession> handle)
+      : library(library), handle(std::move(handle)) {}
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  const OrtLibrary& library;
+  Owned<OrtSession> handle;
+  // Inputs are the model's own, then the initialisers that a request may override (optional ones).
+  Signature signature;
+  std::vector<const char*> output_names;
+};
+
+}  // namespace fastserve::ort
