@@ -1,0 +1,1 @@
+"""The benchmark harness: nothing here is imported by the server."""
