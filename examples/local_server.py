@@ -27,7 +27,7 @@ STOP_TIMEOUT_S = 15.0
 LOG_TAIL_LINES = 20
 
 
-class ServerFailed(Exception):
+class ServerError(Exception):
     """The server did not start, did not answer, or answered with an error; says why."""
 
 
@@ -45,19 +45,19 @@ def choose_port(wanted: int | None) -> int:
     """The wanted port if it is free, else a failure; with none wanted, the first free from 8000."""
     if wanted is not None:
         if not is_free(wanted):
-            raise ServerFailed(f"port {wanted} is taken; name another with --port")
+            raise ServerError(f"port {wanted} is taken; name another with --port")
         return wanted
     for port in range(PORT_FIRST, PORT_FIRST + PORTS_TRIED):
         if is_free(port):
             return port
-    raise ServerFailed(f"no free port from {PORT_FIRST} to {PORT_FIRST + PORTS_TRIED - 1}")
+    raise ServerError(f"no free port from {PORT_FIRST} to {PORT_FIRST + PORTS_TRIED - 1}")
 
 
 def executable() -> Path:
     """The fastserve command of the environment that runs this file."""
     path = Path(sys.executable).with_name("fastserve")
     if not path.exists():
-        raise ServerFailed(
+        raise ServerError(
             f"{path} is not there: this Python has no fastserve. From the repository, `make run` "
             "builds it; to use another Python, `pip install .` with it first."
         )
@@ -75,7 +75,7 @@ class LocalServer:
         self.start_s = 0.0
         # A file, since a pipe that nobody reads fills and blocks; appending, since the server
         # shares our position in it.
-        self._log = tempfile.TemporaryFile("a+b")
+        self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - stop() closes it.
         self._connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
 
     def __enter__(self) -> Self:
@@ -109,14 +109,14 @@ class LocalServer:
         path = f"/v2/models/{self.model.stem}/ready"
         while True:
             if self._child.poll() is not None:
-                raise ServerFailed(f"the server ended with {self._ending()}")
+                raise ServerError(f"the server ended with {self._ending()}")
             try:
                 if self.request("GET", path)[0] == 200:
                     return
             except OSError:
                 pass  # It does not listen yet.
             if time.monotonic() > deadline_s:
-                raise ServerFailed(
+                raise ServerError(
                     f"the server was not ready after {READY_TIMEOUT_S:.0f} s:\n{self.log_tail()}"
                 )
             time.sleep(POLL_S)
@@ -139,13 +139,13 @@ class LocalServer:
         """A POST that must succeed: headers and body of the answer."""
         status, answer_headers, answer = self.request("POST", path, body, headers)
         if status != 200:
-            raise ServerFailed(f"POST {path}: status {status}: {answer.decode(errors='replace')}")
+            raise ServerError(f"POST {path}: status {status}: {answer.decode(errors='replace')}")
         return answer_headers, answer
 
     def wait(self) -> None:
         """Return never; raises when the server ends by itself, or whatever a signal raises."""
         self._child.wait()
-        raise ServerFailed(f"the server ended with {self._ending()}")
+        raise ServerError(f"the server ended with {self._ending()}")
 
     def stop(self) -> None:
         """Ask the server to drain and end; insist after a while, or on a second Ctrl-C."""

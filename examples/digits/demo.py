@@ -21,7 +21,7 @@ from typing import NoReturn, TextIO
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # Run as a file, this program sees its own folder alone.
 
-from local_server import LocalServer, ServerFailed  # noqa: E402
+from local_server import LocalServer, ServerError  # noqa: E402
 
 INK_MAX = 16
 TIMED_REQUESTS = 200
@@ -169,7 +169,7 @@ def run(options: argparse.Namespace) -> int:
     return RIGHT if right else WRONG
 
 
-def leave(number: int, frame: object) -> NoReturn:
+def leave(*_: object) -> NoReturn:
     """As Ctrl-C does, so that the server is stopped on the way out."""
     raise KeyboardInterrupt
 
@@ -191,7 +191,7 @@ def main() -> int:
         signal.signal(number, leave)
     try:
         return run(options)
-    except (ServerFailed, OSError) as error:
+    except (ServerError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:

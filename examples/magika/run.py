@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # Run as a file, this program sees its own folder alone.
 
-from local_server import LocalServer, ServerFailed  # noqa: E402
+from local_server import LocalServer, ServerError  # noqa: E402
 
 RIGHT, WRONG, FAILED = 0, 1, 2
 
@@ -30,7 +30,7 @@ class Magika:
     def __init__(self) -> None:
         package = importlib.util.find_spec("magika")
         if package is None or package.origin is None:
-            raise ServerFailed("the magika package is not here: .venv/bin/pip install magika")
+            raise ServerError("the magika package is not here: .venv/bin/pip install magika")
         (self.path,) = Path(package.origin).parent.glob("models/*/model.onnx")
         config = json.loads(self.path.with_name("config.min.json").read_text())
         self.labels: list[str] = config["target_labels_space"]
@@ -121,7 +121,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         return run(options.files, options.port)
-    except (ServerFailed, OSError) as error:
+    except (ServerError, OSError) as error:
         print(f"run: {error}", file=sys.stderr)
         return FAILED
 

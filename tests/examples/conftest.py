@@ -29,7 +29,8 @@ def load_example(monkeypatch):
         name = "example_" + path.replace("/", "_").removesuffix(".py")
         monkeypatch.syspath_prepend(str(file.parent))
         spec = importlib.util.spec_from_file_location(name, file)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, name, module)  # Dataclasses look their module up.
         spec.loader.exec_module(module)

@@ -52,7 +52,8 @@ def test_colour_adds_escapes_and_nothing_else(demo):
     digit = demo.read_held_out()[0]
     lines = demo.picture(digit, [0.1] * 10, 7, demo.Style(blocks=True, colour=True))
     bare = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
-    assert "\x1b" in lines[8] and "\x1b" not in "".join(bare)
+    assert "\x1b" in lines[8]
+    assert "\x1b" not in "".join(bare)
     assert len({len(line) for line in bare}) == 1
 
 
@@ -60,7 +61,9 @@ def test_bars_grow_with_the_share(demo):
     for blocks in (False, True):
         style = demo.Style(blocks=blocks, colour=False)
         filled = [len(style.bar(share).rstrip()) for share in (0.0, 0.25, 0.5, 1.0)]
-        assert filled == sorted(set(filled)) and filled[0] == 0 and filled[3] == demo.BAR_COLUMNS
+        assert filled == sorted(set(filled))
+        assert filled[0] == 0
+        assert filled[3] == demo.BAR_COLUMNS
 
 
 def test_the_request_for_curl_is_the_first_held_out_digit(demo, root):
@@ -75,7 +78,8 @@ def test_once_predicts_and_leaves_with_success(run_example):
     result = run_example("digits/demo.py", "--once", PYTHONUTF8="1")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "The model says 7: right." in result.stdout
-    assert "█" in result.stdout and "\x1b" not in result.stdout
+    assert "█" in result.stdout
+    assert "\x1b" not in result.stdout
 
 
 def test_a_wrong_prediction_is_a_failure(run_example, demo, root):
