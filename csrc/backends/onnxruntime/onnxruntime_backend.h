@@ -50,7 +50,8 @@ struct OnnxRuntimeOptions {
   // Asked in this order; the CPU takes what is left.
   std::vector<OnnxRuntimeProvider> providers;
   bool arena = true;
-  // What the engine writes to stderr by itself: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal.
+  // What the engine writes to stderr while it loads: 0 verbose, 1 info, 2 warning, 3 error, 4
+  // fatal. Failing runs are never written: whoever sends bad requests could fill the log with them.
   int log_severity = 2;
   // Further session configuration entries, in the engine's spelling.
   std::vector<std::pair<std::string, std::string>> session_config;

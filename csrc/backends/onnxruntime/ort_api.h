@@ -66,6 +66,8 @@ inline constexpr uint32_t kOrtApiVersion = 17;
        char**)                                                                                    \
   SLOT(38, OrtStatus*, SessionGetOverridableInitializerName, const OrtSession*, size_t index,     \
        OrtAllocator*, char**)                                                                     \
+  SLOT(39, OrtStatus*, CreateRunOptions, OrtRunOptions**)                                         \
+  SLOT(41, OrtStatus*, RunOptionsSetRunLogSeverityLevel, OrtRunOptions*, int severity)            \
   SLOT(48, OrtStatus*, CreateTensorAsOrtValue, OrtAllocator*, const int64_t* dims, size_t rank,   \
        int type, OrtValue**)                                                                      \
   SLOT(49, OrtStatus*, CreateTensorWithDataAsOrtValue, const OrtMemoryInfo*, void* data,          \
@@ -86,6 +88,7 @@ inline constexpr uint32_t kOrtApiVersion = 17;
   SLOT(93, void, ReleaseStatus, OrtStatus*)                                                       \
   SLOT(95, void, ReleaseSession, OrtSession*)                                                     \
   SLOT(96, void, ReleaseValue, OrtValue*)                                                         \
+  SLOT(97, void, ReleaseRunOptions, OrtRunOptions*)                                               \
   SLOT(98, void, ReleaseTypeInfo, OrtTypeInfo*)                                                   \
   SLOT(99, void, ReleaseTensorTypeAndShapeInfo, OrtTensorInfo*)                                   \
   SLOT(100, void, ReleaseSessionOptions, OrtSessionOptions*)                                      \

@@ -116,8 +116,8 @@ Status OrtInstance::WrapStrings(const TensorSpec& spec, const Tensor& tensor) {
 
 Status OrtInstance::Compute() {
   output_values_.assign(session_->output_names.size(), nullptr);
-  return Take(api_.Run(session_->handle.get(), nullptr, input_names_.data(), input_values_.data(),
-                       input_values_.size(), session_->output_names.data(),
+  return Take(api_.Run(session_->handle.get(), session_->run_options.get(), input_names_.data(),
+                       input_values_.data(), input_values_.size(), session_->output_names.data(),
                        session_->output_names.size(), output_values_.data()));
 }
 

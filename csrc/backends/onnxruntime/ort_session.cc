@@ -19,6 +19,7 @@ struct OptimizationLevel {
 constexpr std::array<OptimizationLevel, 4> kOptimizationLevels = {
     {{"none", 0}, {"basic", 1}, {"extended", 2}, {"all", 99}}};
 
+constexpr int kOrtFatal = 4;  // The least talkative of the engine's severities.
 constexpr int kOrtSequential = 0;
 constexpr int kOrtParallel = 1;
 
@@ -193,27 +194,43 @@ class Configurator {
   OrtSessionOptions* target_;
 };
 
+Result<Owned<OrtSession>> CreateSession(const OrtLibrary& library,
+                                        const OnnxRuntimeOptions& options) {
+  const OrtApi& api = library.api;
+  OrtSessionOptions* session_options = nullptr;
+  FS_RETURN_IF_ERROR(
+      api.Take(api.CreateSessionOptions(&session_options), Code::kInternal, "session options"));
+  const Owned<OrtSessionOptions> owned_options(session_options, api.ReleaseSessionOptions);
+  FS_RETURN_IF_ERROR(Configurator(api, session_options).Apply(options));
+  OrtSession* session = nullptr;
+  FS_RETURN_IF_ERROR(api.Take(
+      api.CreateSession(library.env, options.model_path.c_str(), session_options, &session),
+      Code::kInvalidArgument, StrCat("cannot load '", options.model_path, "'")));
+  return Owned<OrtSession>(session, api.ReleaseSession);
+}
+
+Result<Owned<OrtRunOptions>> CreateRunOptions(const OrtApi& api) {
+  OrtRunOptions* run_options = nullptr;
+  FS_RETURN_IF_ERROR(api.Take(api.CreateRunOptions(&run_options), Code::kInternal, "run options"));
+  Owned<OrtRunOptions> owned(run_options, api.ReleaseRunOptions);
+  FS_RETURN_IF_ERROR(api.Take(api.RunOptionsSetRunLogSeverityLevel(run_options, kOrtFatal),
+                              Code::kInternal, "run options"));
+  return owned;
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const Session>> Session::Create(const OnnxRuntimeOptions& options) {
   FS_RETURN_IF_ERROR(CheckOptions(options));
   Result<const OrtLibrary*> library = OpenOrtLibrary(options.library_path);
   if (!library.ok()) return library.status();
-  const OrtApi& api = (*library)->api;
-  OrtSessionOptions* session_options = nullptr;
-  FS_RETURN_IF_ERROR(
-      api.Take(api.CreateSessionOptions(&session_options), Code::kInternal, "session options"));
-  const Owned<OrtSessionOptions> owned_options(session_options, api.ReleaseSessionOptions);
-  FS_RETURN_IF_ERROR(Configurator(api, session_options).Apply(options));
-
-  OrtSession* handle = nullptr;
-  FS_RETURN_IF_ERROR(api.Take(
-      api.CreateSession((*library)->env, options.model_path.c_str(), session_options, &handle),
-      Code::kInvalidArgument, StrCat("cannot load '", options.model_path, "'")));
-  auto session =
-      std::make_shared<Session>(**library, Owned<OrtSession>(handle, api.ReleaseSession));
-  Result<Signature> signature = ReadSignature(**library, handle);
+  Result<Owned<OrtSession>> handle = CreateSession(**library, options);
+  if (!handle.ok()) return handle.status();
+  Result<Signature> signature = ReadSignature(**library, handle->get());
   if (!signature.ok()) return signature.status();
+  Result<Owned<OrtRunOptions>> run_options = CreateRunOptions((*library)->api);
+  if (!run_options.ok()) return run_options.status();
+  auto session = std::make_shared<Session>(**library, *std::move(handle), *std::move(run_options));
   session->signature = *std::move(signature);
   for (const TensorSpec& output : session->signature.outputs) {
     session->output_names.push_back(output.name.c_str());

@@ -19,13 +19,15 @@ struct Session {
   // The errors are OpenOnnxRuntime's.
   static Result<std::shared_ptr<const Session>> Create(const OnnxRuntimeOptions& options);
 
-  Session(const OrtLibrary& library, Owned<OrtSession> handle)
-      : library(library), handle(std::move(handle)) {}
+  Session(const OrtLibrary& library, Owned<OrtSession> handle, Owned<OrtRunOptions> run_options)
+      : library(library), handle(std::move(handle)), run_options(std::move(run_options)) {}
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
   const OrtLibrary& library;
   Owned<OrtSession> handle;
+  // For every run: a request that fails is answered, and not written to stderr by the engine.
+  Owned<OrtRunOptions> run_options;
   // Inputs are the model's own, then the initialisers that a request may override (optional ones).
   Signature signature;
   std::vector<const char*> output_names;

@@ -1,0 +1,104 @@
+#include "backends/onnxruntime/ort_api.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+#include <vector>
+
+#include "backends/onnxruntime/served_model.h"
+
+namespace fastserve::ort {
+namespace {
+
+TEST(OrtApi, MissingLibraryIsFailedPreconditionThatSaysHowToInstall) {
+  const Result<const OrtLibrary*> library = OpenOrtLibrary("/no/such/libonnxruntime.so.1");
+  ASSERT_FALSE(library.ok());
+  EXPECT_EQ(library.status().code(), Code::kFailedPrecondition);
+  EXPECT_NE(library.status().message().find("/no/such/libonnxruntime.so.1"), std::string::npos);
+  EXPECT_NE(library.status().message().find("pip install"), std::string::npos);
+}
+
+// libm is a library on every machine, and never ONNX Runtime's.
+TEST(OrtApi, LibraryWithoutTheSymbolIsFailedPreconditionThatNamesIt) {
+  const Result<const OrtLibrary*> library = OpenOrtLibrary("libm.so.6");
+  ASSERT_FALSE(library.ok());
+  EXPECT_EQ(library.status().code(), Code::kFailedPrecondition);
+  EXPECT_NE(library.status().message().find("OrtGetApiBase"), std::string::npos);
+}
+
+// An engine from before 1.17 answers no table for the version that this room needs.
+TEST(OrtApi, TooOldEngineIsFailedPreconditionThatSaysBothVersions) {
+  const OrtApiBase old = {
+      [](uint32_t version) -> const void* const* {
+        EXPECT_EQ(version, kOrtApiVersion);
+        return nullptr;
+      },
+      []() -> const char* { return "1.15.1"; },
+  };
+  const Result<OrtApi> api = BindOrtApi(old);
+  ASSERT_FALSE(api.ok());
+  EXPECT_EQ(api.status().code(), Code::kFailedPrecondition);
+  EXPECT_NE(api.status().message().find("1.15.1"), std::string::npos);
+  EXPECT_NE(api.status().message().find("1.17"), std::string::npos);
+  EXPECT_NE(api.status().message().find("pip install"), std::string::npos);
+}
+
+TEST(OrtApi, LibraryIsOpenedOnceForAPathWhateverTheThread) {
+  FS_NEED_LIBRARY();
+  std::vector<const OrtLibrary*> opened(4);
+  {
+    std::vector<std::jthread> threads;
+    for (const OrtLibrary*& library : opened) {
+      threads.emplace_back([&library] { library = *OpenOrtLibrary(LibraryPath()); });
+    }
+  }
+  for (const OrtLibrary* library : opened) EXPECT_EQ(library, opened[0]);
+  EXPECT_EQ(opened[0]->version.substr(0, 2), "1.");
+  EXPECT_NE(opened[0]->env, nullptr);
+}
+
+TEST(OrtApi, ErrorCarriesTheEnginesSentence) {
+  FS_NEED_LIBRARY();
+  const OrtLibrary& library = **OpenOrtLibrary(LibraryPath());
+  OrtValue* value = nullptr;
+  const int64_t dims[] = {2};
+  float one = 1;
+  const Status status = library.api.Take(
+      library.api.CreateTensorWithDataAsOrtValue(library.cpu_memory, &one, sizeof one, dims, 1,
+                                                 /*type=*/1, &value),
+      Code::kInternal, "wrapping");
+  EXPECT_EQ(status.code(), Code::kInvalidArgument);
+  EXPECT_EQ(status.message().find("wrapping: "), 0u);
+  EXPECT_NE(status.message().find("not enough"), std::string::npos) << status.message();
+}
+
+// A library without these providers answers each of their slots with an error; with them, options
+// are made and read. Either way a wrong slot would not return.
+TEST(OrtApi, SlotsOfGpuProvidersAnswerOnAnyBuild) {
+  FS_NEED_LIBRARY();
+  const OrtApi& api = (*OpenOrtLibrary(LibraryPath()))->api;
+  const char* key[] = {"device_id"};
+  const char* value[] = {"0"};
+  OrtProviderOptions* options = nullptr;
+  Status made = api.Take(api.CreateCUDAProviderOptions(&options), Code::kFailedPrecondition, "");
+  if (made.ok()) {
+    const Status updated =
+        api.Take(api.UpdateCUDAProviderOptions(options, key, value, 1), Code::kInternal, "");
+    EXPECT_TRUE(updated.ok()) << updated.message();
+    api.ReleaseCUDAProviderOptions(options);
+  } else {
+    EXPECT_NE(made.message().find("CUDA"), std::string::npos) << made.message();
+  }
+  made = api.Take(api.CreateTensorRTProviderOptions(&options), Code::kFailedPrecondition, "");
+  if (made.ok()) {
+    const Status updated =
+        api.Take(api.UpdateTensorRTProviderOptions(options, key, value, 1), Code::kInternal, "");
+    EXPECT_TRUE(updated.ok()) << updated.message();
+    api.ReleaseTensorRTProviderOptions(options);
+  } else {
+    EXPECT_NE(made.message().find("TensorRT"), std::string::npos) << made.message();
+  }
+}
+
+}  // namespace
+}  // namespace fastserve::ort
