@@ -1,0 +1,57 @@
+"""A completed config as JSON, in Triton's spelling: what GET /v2/models/{m}/config answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastserve.config.completion import ServedConfig, type_name
+from fastserve.config.model_config import ModelConfig, Tensor, VersionPolicy
+
+
+def to_json(name: str, platform: str, config: ModelConfig, served: ServedConfig) -> dict[str, Any]:
+    """Fields of the file that have no effect stay as they were written."""
+    batched = served.max_batch_size > 0
+    answer: dict[str, Any] = {
+        **config.raw,
+        "name": name,
+        "platform": platform,
+        "backend": config.backend or "onnxruntime",
+        "version_policy": _version_policy(config.version_policy),
+        "max_batch_size": served.max_batch_size,
+        "input": [_tensor(tensor, batched, is_input=True) for tensor in served.inputs],
+        "output": [_tensor(tensor, batched, is_input=False) for tensor in served.outputs],
+        "instance_group": [
+            {"name": f"{name}_0", "kind": "KIND_CPU", "count": served.instance_count}
+        ],
+        "default_model_filename": config.default_model_filename,
+        "parameters": {key: {"string_value": value} for key, value in config.parameters.items()},
+    }
+    if served.joins_requests:
+        batching = dict(config.raw.get("dynamic_batching", {}))
+        batching["preferred_batch_size"] = list(served.preferred_batch_sizes)
+        batching["max_queue_delay_microseconds"] = served.max_queue_delay_ns // 1000
+        policy = dict(batching.get("default_queue_policy", {}))
+        policy["max_queue_size"] = served.queue_depth
+        batching["default_queue_policy"] = policy
+        answer["dynamic_batching"] = batching
+    return answer
+
+
+def _version_policy(policy: VersionPolicy) -> dict[str, Any]:
+    if policy.specific is not None:
+        return {"specific": {"versions": list(policy.specific)}}
+    if policy.latest is None:
+        return {"all": {}}
+    return {"latest": {"num_versions": policy.latest}}
+
+
+def _tensor(tensor: Tensor, batched: bool, *, is_input: bool) -> dict[str, Any]:
+    dims = tensor.shape[1:] if batched else tensor.shape
+    answer: dict[str, Any] = {
+        "name": tensor.name,
+        "data_type": type_name(tensor.datatype),
+        "dims": list(dims),
+    }
+    if is_input:
+        answer["optional"] = tensor.optional
+    return answer

@@ -1,0 +1,112 @@
+"""ModelConfig: what a model's directory says about how it should be served.
+
+Frozen data in the words of Triton's schema. None means "not said": completion.py fills it in from
+the model itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastserve.config.pbtxt import Source
+
+DEFAULT_MODEL_FILENAME = "model.onnx"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor as a model has it, or as it is served; -1 where any length fits."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    dim_names: tuple[str, ...] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Signature:
+    platform: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class TensorConfig:
+    """One `input` or `output` of a config; `where` is its place in the file."""
+
+    name: str
+    where: str
+    datatype: str = ""
+    dims: tuple[int, ...] | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class VersionPolicy:
+    """Which versions are served: the `latest` highest, the `specific` ones, or all if neither."""
+
+    latest: int | None = 1
+    specific: tuple[int, ...] | None = None
+
+    def choose(self, present: tuple[int, ...]) -> tuple[int, ...]:
+        """Those of `present` to serve, lowest first."""
+        if self.specific is not None:
+            return tuple(sorted(set(self.specific) & set(present)))
+        ordered = tuple(sorted(present))
+        return ordered if self.latest is None else ordered[-self.latest :]
+
+
+@dataclass(frozen=True)
+class DynamicBatching:
+    preferred_batch_sizes: tuple[int, ...] = ()
+    max_queue_delay_ns: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A config as it was written.
+
+    `raw` is the message as JSON in Triton's spelling, so that /config also shows what has no
+    effect here. `warnings` name such fields.
+    """
+
+    name: str = ""
+    backend: str = ""
+    default_model_filename: str = DEFAULT_MODEL_FILENAME
+    max_batch_size: int | None = None
+    inputs: tuple[TensorConfig, ...] = ()
+    outputs: tuple[TensorConfig, ...] = ()
+    version_policy: VersionPolicy = VersionPolicy()
+    instance_count: int | None = None
+    dynamic_batching: DynamicBatching | None = None
+    queue_depth: int | None = None
+    optimization: str = "all"
+    providers: tuple[tuple[str, Mapping[str, str]], ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    source: Source = Source()
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def batching_is_automatic(self) -> bool:
+        """Nothing is said about shapes or batches: the model itself decides, as without a file."""
+        return self.max_batch_size is None and not self.inputs and not self.outputs
+
+
+def integer_parameter(config: ModelConfig, key: str, default: int, minimum: int = 0) -> int:
+    """A parameter that counts something. Errors: INVALID_ARGUMENT with file and key."""
+    text = config.parameters.get(key)
+    if text is None:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        value = minimum - 1
+    if value < minimum:
+        raise config.source.wrong(
+            "parameters", f"{key}: expected an integer of at least {minimum}, found '{text}'"
+        )
+    return value

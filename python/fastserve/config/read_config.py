@@ -1,0 +1,241 @@
+"""From a config.pbtxt to a ModelConfig: values are checked here, each with file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastserve.config import pbtxt, support
+from fastserve.config.model_config import (
+    DEFAULT_MODEL_FILENAME,
+    DynamicBatching,
+    ModelConfig,
+    TensorConfig,
+    VersionPolicy,
+)
+from fastserve.config.pbtxt import Source
+from fastserve.config.spelling import did_you_mean
+
+BACKENDS = ("onnxruntime", "identity")
+_PLATFORMS = {"onnxruntime_onnx": "onnxruntime"}
+# Triton's levels: -1 basic, 1 basic and extended, 2 none; all of them when nothing is said.
+_OPTIMIZATION = {0: "all", -1: "basic", 1: "extended", 2: "none"}
+# Names of execution accelerators -> ONNX Runtime's names of execution providers.
+_GPU_PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_CPU_PROVIDERS = {
+    "openvino": "OpenVINOExecutionProvider",
+    "dnnl": "DnnlExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+}
+# Parameters that mean something to a backend; any other is named in a warning.
+PARAMETERS = {
+    "onnxruntime": (
+        "intra_op_thread_count",
+        "inter_op_thread_count",
+        "session.intra_op.allow_spinning",
+    ),
+    "identity": ("delay_us", "repeat"),
+}
+
+
+def read_config(path: Path, shown_as: str) -> ModelConfig:
+    """The config of one model. Errors: INVALID_ARGUMENT naming file, line and field."""
+    message, source = pbtxt.read(path, shown_as)
+    return from_message(message, source)
+
+
+def parse_config(text: str, shown_as: str = "config.pbtxt") -> ModelConfig:
+    message, source = pbtxt.parse(text, shown_as)
+    return from_message(message, source)
+
+
+def from_message(message: Any, source: Source) -> ModelConfig:
+    from google.protobuf import json_format
+
+    warnings = support.judge(message, source)
+    if message.max_batch_size < 0:
+        raise source.wrong("max_batch_size", f"expected at least 0, found {message.max_batch_size}")
+    backend = _backend(message, source)
+    parameters = {key: value.string_value for key, value in message.parameters.items()}
+    warnings += _unknown_parameters(backend, parameters, source)
+    batching, queue_depth = _batching(message, source)
+    says_batch_size = "max_batch_size[0]" in source.lines
+    return ModelConfig(
+        name=message.name,
+        backend=backend,
+        default_model_filename=_filename(message, source),
+        max_batch_size=message.max_batch_size if says_batch_size else None,
+        inputs=_tensors(message.input, "input", source),
+        outputs=_tensors(message.output, "output", source),
+        version_policy=_version_policy(message, source),
+        instance_count=_instance_count(message, source),
+        dynamic_batching=batching,
+        queue_depth=queue_depth,
+        optimization=_optimization(message, source),
+        providers=_providers(message, source),
+        parameters=parameters,
+        source=source,
+        raw=json_format.MessageToDict(message, preserving_proto_field_name=True),
+        warnings=tuple(warnings),
+    )
+
+
+def _backend(message: Any, source: Source) -> str:
+    if message.backend and message.backend not in BACKENDS:
+        guess = did_you_mean(message.backend, BACKENDS)
+        raise source.wrong(
+            "backend",
+            f"there is no backend '{message.backend}'{guess or '; fastserve has ' + _list(BACKENDS)}",
+        )
+    if message.platform and message.platform not in _PLATFORMS:
+        guess = did_you_mean(message.platform, _PLATFORMS)
+        raise source.wrong(
+            "platform",
+            f"'{message.platform}' is not available{guess or '; fastserve has ' + _list(_PLATFORMS)}",
+        )
+    by_platform = _PLATFORMS.get(message.platform, "")
+    if message.backend and by_platform and message.backend != by_platform:
+        raise source.wrong(
+            "platform", f"'{message.platform}' contradicts backend '{message.backend}'"
+        )
+    return message.backend or by_platform or "onnxruntime"
+
+
+def _list(names: Any) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _filename(message: Any, source: Source) -> str:
+    name: str = message.default_model_filename or DEFAULT_MODEL_FILENAME
+    if "/" in name or name in (".", ".."):
+        raise source.wrong(
+            "default_model_filename",
+            f"expected a file name inside the version directory, found '{name}'",
+        )
+    return name
+
+
+def _tensors(items: Any, kind: str, source: Source) -> tuple[TensorConfig, ...]:
+    tensors: dict[str, TensorConfig] = {}
+    for index, item in enumerate(items):
+        where = f"{kind}[{index}]"
+        if not item.name:
+            raise source.wrong(where, "expected a name")
+        if item.name in tensors:
+            raise source.wrong(f"{where}.name", f"'{item.name}' is given twice")
+        dims = tuple(item.dims)
+        for dim in dims:
+            if dim < -1 or dim == 0:
+                raise source.wrong(
+                    f"{where}.dims",
+                    f"{kind} '{item.name}': expected lengths of at least 1, or -1 for any,"
+                    f" found {list(dims)}",
+                )
+        tensors[item.name] = TensorConfig(
+            name=item.name,
+            where=where,
+            datatype=_datatype(item),
+            dims=dims or None,
+            optional=bool(getattr(item, "optional", False)),
+        )
+    return tuple(tensors.values())
+
+
+def _datatype(item: Any) -> str:
+    name: str = (
+        item.DESCRIPTOR.fields_by_name["data_type"].enum_type.values_by_number[item.data_type].name
+    )
+    wire = name.removeprefix("TYPE_")
+    return {"INVALID": "", "STRING": "BYTES"}.get(wire, wire)
+
+
+def _version_policy(message: Any, source: Source) -> VersionPolicy:
+    policy = message.version_policy
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "all":
+        return VersionPolicy(latest=None)
+    if choice == "specific":
+        if not policy.specific.versions:
+            raise source.wrong("version_policy.specific", "expected versions, found none")
+        return VersionPolicy(latest=None, specific=tuple(policy.specific.versions))
+    return VersionPolicy(latest=policy.latest.num_versions or 1)
+
+
+def _instance_count(message: Any, source: Source) -> int | None:
+    """The sum over the groups, as in Triton; a group without a count has one instance."""
+    total = 0
+    for index, group in enumerate(message.instance_group):
+        where = f"instance_group[{index}]"
+        kinds = group.DESCRIPTOR.fields_by_name["kind"].enum_type.values_by_number
+        kind = kinds[group.kind].name
+        if kind not in ("KIND_AUTO", "KIND_CPU"):
+            raise source.wrong(
+                f"{where}.kind",
+                f"{kind} is not available yet; expected KIND_CPU or KIND_AUTO",
+            )
+        if group.count < 0:
+            raise source.wrong(f"{where}.count", f"expected at least 1, found {group.count}")
+        total += group.count or 1
+    return total or None
+
+
+def _batching(message: Any, source: Source) -> tuple[DynamicBatching | None, int | None]:
+    if not message.HasField("dynamic_batching"):
+        return None, None
+    batching = message.dynamic_batching
+    where = "dynamic_batching.preferred_batch_size"
+    sizes = tuple(sorted(set(batching.preferred_batch_size)))
+    for size in sizes:
+        if size < 1:
+            raise source.wrong(where, f"expected at least 1, found {size}")
+        if "max_batch_size[0]" in source.lines and size > max(message.max_batch_size, 1):
+            raise source.wrong(
+                where, f"{size} is above max_batch_size, which is {message.max_batch_size}"
+            )
+    says_delay = "dynamic_batching[0].max_queue_delay_microseconds[0]" in source.lines
+    delay_ns = batching.max_queue_delay_microseconds * 1000
+    if delay_ns > 3600 * 10**9:
+        raise source.wrong(
+            "dynamic_batching.max_queue_delay_microseconds",
+            f"expected at most an hour, found {batching.max_queue_delay_microseconds}",
+        )
+    # Nothing said is Triton's meaning of an empty dynamic_batching: no delay.
+    found = DynamicBatching(sizes, delay_ns if says_delay else 0)
+    return found, batching.default_queue_policy.max_queue_size or None
+
+
+def _optimization(message: Any, source: Source) -> str:
+    level = message.optimization.graph.level
+    if level not in _OPTIMIZATION:
+        raise source.wrong(
+            "optimization.graph.level",
+            f"expected -1 (basic), 1 (extended) or 2 (none), found {level}",
+        )
+    return _OPTIMIZATION[level]
+
+
+def _providers(message: Any, source: Source) -> tuple[tuple[str, Mapping[str, str]], ...]:
+    accelerators = message.optimization.execution_accelerators
+    found = []
+    for kind, names in (("gpu", _GPU_PROVIDERS), ("cpu", _CPU_PROVIDERS)):
+        field = f"{kind}_execution_accelerator"
+        for index, item in enumerate(getattr(accelerators, field)):
+            if item.name not in names:
+                guess = did_you_mean(item.name, names) or f"; expected one of {_list(names)}"
+                raise source.wrong(
+                    f"optimization.execution_accelerators.{field}[{index}].name",
+                    f"unknown accelerator '{item.name}'{guess}",
+                )
+            found.append((names[item.name], dict(item.parameters)))
+    return tuple(found)
+
+
+def _unknown_parameters(backend: str, parameters: Mapping[str, str], source: Source) -> list[str]:
+    known = PARAMETERS[backend]
+    return [
+        f"{source.at('parameters')}: parameter '{key}' has no effect with backend"
+        f" '{backend}'{did_you_mean(key, known)}"
+        for key in parameters
+        if key not in known
+    ]

@@ -1,0 +1,162 @@
+"""Loader: from a version on disk to a Servable that has run once.
+
+open -> complete the config from the signature -> probe -> build -> warm up. Blocking, and called on
+a loader thread; the core releases the GIL while an engine works.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastserve import _core
+from fastserve.config.completion import (
+    ModelDefaults,
+    ServedConfig,
+    complete,
+    declared_signature,
+)
+from fastserve.config.model_config import ModelConfig, Signature, Tensor, integer_parameter
+from fastserve.control.engine import onnxruntime_library
+from fastserve.control.repository import ModelSource
+from fastserve.errors import from_core, not_found
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One version, ready to be published."""
+
+    name: str
+    version: int
+    platform: str
+    config: ModelConfig
+    served: ServedConfig
+    servable: _core.Servable
+    load_ns: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """One version whose config fits its model, before anything was built for it."""
+
+    model: _core.Model
+    platform: str
+    signature: Signature
+    served: ServedConfig
+
+
+class Loader:
+    """Threads: load() and open() from any thread, also at once."""
+
+    def __init__(self, defaults: ModelDefaults) -> None:
+        self._defaults = defaults
+
+    def read_config(self, source: ModelSource) -> ModelConfig:
+        """The config of a model as written; an empty one if it has no file.
+
+        Errors: INVALID_ARGUMENT naming file, line and field.
+        """
+        if source.config_path is None:
+            return ModelConfig(backend="onnxruntime")
+        from fastserve.config.read_config import read_config  # Brings protobuf.
+
+        config = read_config(source.config_path, source.config_shown_as)
+        if config.name and config.name != source.name:
+            raise config.source.wrong(
+                "name", f"expected '{source.name}' as its directory, found '{config.name}'"
+            )
+        return config
+
+    def load(self, source: ModelSource, version: int, config: ModelConfig) -> Loaded:
+        """Errors: Error, with the reason why this version cannot be served."""
+        start_ns = time.monotonic_ns()
+        try:
+            opened = self.open(source, version, config)
+            served = opened.served
+            servable = _core.Servable(
+                opened.model,
+                name=source.name,
+                version=version,
+                inputs=_specs(served.inputs),
+                outputs=_specs(served.outputs),
+                max_batch_size=served.max_batch_size,
+                max_queue_delay_ns=served.max_queue_delay_ns,
+                preferred_batch_sizes=served.preferred_batch_sizes,
+                instance_count=served.instance_count,
+                queue_depth=served.queue_depth,
+                caller_runs=self._defaults.caller_runs,
+                join_requests=served.joins_requests,
+            )
+            servable.warm_up()
+        except _core.CoreError as error:
+            raise from_core(error) from None
+        load_ns = time.monotonic_ns() - start_ns
+        return Loaded(source.name, version, opened.platform, config, served, servable, load_ns)
+
+    def open(self, source: ModelSource, version: int, config: ModelConfig) -> Opened:
+        """Open the model and complete its config. Errors: Error."""
+        try:
+            if config.backend == "identity":
+                model = _open_identity(config)
+            else:
+                model = self._open_onnxruntime(_model_path(source, version, config), config)
+            signature = Signature(model.platform, _tensors(model.inputs), _tensors(model.outputs))
+            served = complete(config, signature, self._defaults, model.probe_batching)
+        except _core.CoreError as error:
+            raise from_core(error) from None
+        return Opened(model, model.platform, signature, served)
+
+    def _open_onnxruntime(self, path: Path, config: ModelConfig) -> _core.Model:
+        return _core.open_onnxruntime(
+            str(path),
+            library=onnxruntime_library(),
+            intra_op_threads=integer_parameter(
+                config, "intra_op_thread_count", self._defaults.intra_op_threads
+            ),
+            inter_op_threads=integer_parameter(config, "inter_op_thread_count", 1),
+            optimization=config.optimization,
+            spinning=integer_parameter(config, "session.intra_op.allow_spinning", 0) == 1,
+            providers=config.providers,
+        )
+
+
+def _open_identity(config: ModelConfig) -> _core.Model:
+    signature = declared_signature(config, "identity")
+    parameters = {
+        key: value for key, value in config.parameters.items() if key in ("delay_us", "repeat")
+    }
+    return _core.open_identity(
+        _specs(signature.inputs), _specs(signature.outputs), parameters=parameters
+    )
+
+
+def _model_path(source: ModelSource, version: int, config: ModelConfig) -> Path:
+    """The file of a version. A directory of that name holds the file and its external data."""
+    if source.is_file:
+        return source.path
+    directory = source.versions[version]
+    path = directory / config.default_model_filename
+    if path.is_dir():
+        path = path / config.default_model_filename
+    if path.is_file():
+        return path
+    shown_as = f"{source.name}/{version}/{config.default_model_filename}"
+    others = sorted(child.name for child in directory.glob("*.onnx"))
+    hint = f'; it holds {others[0]}: set default_model_filename: "{others[0]}"' if others else ""
+    raise not_found(f"{shown_as}: no such file{hint}")
+
+
+def _tensors(specs: Sequence[_core.TensorSpec]) -> tuple[Tensor, ...]:
+    return tuple(
+        Tensor(spec.name, spec.datatype, tuple(spec.shape), tuple(spec.dim_names), spec.optional)
+        for spec in specs
+    )
+
+
+def _specs(tensors: Sequence[Tensor]) -> list[_core.TensorSpec]:
+    return [
+        _core.TensorSpec(tensor.name, tensor.datatype, tensor.shape, optional=tensor.optional)
+        for tensor in tensors
+    ]

@@ -1,0 +1,130 @@
+"""ModelRepository: which models and versions lie under the given paths.
+
+    model.onnx                                    one file: a model with version 1
+    digits/[config.pbtxt]/<version>/model.onnx    one model's directory
+    models/digits/...                             a repository of such directories
+
+Version directories are named by an integer that does not begin with 0; others are ignored. Only
+names are looked at here: no config is read and no model opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastserve.errors import Error, invalid, not_found
+
+CONFIG_FILENAME = "config.pbtxt"
+TAKES = "expected an .onnx file, a model's directory or a repository of such directories"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """One model on disk. `versions` maps to directories, or to the file itself if `is_file`.
+
+    `problem` says why it cannot be served; it is found out without opening anything.
+    """
+
+    name: str
+    path: Path
+    versions: dict[int, Path] = field(default_factory=dict)
+    config_path: Path | None = None
+    is_file: bool = False
+    problem: str = ""
+
+    @property
+    def config_shown_as(self) -> str:
+        """How messages name the config: short, and enough to find it."""
+        return f"{self.path.name}/{CONFIG_FILENAME}"
+
+
+def discover(paths: Sequence[str], name: str = "") -> list[ModelSource]:
+    """All models under `paths`, in order of path and name.
+
+    Errors: NOT_FOUND for a path that does not exist or holds no model; INVALID_ARGUMENT for one
+    that is nothing to serve, for two models of one name, and for a `name` that has no one file.
+    """
+    if not paths:
+        raise invalid(f"nothing to serve: {TAKES}; try: fastserve run model.onnx")
+    sources = [source for path in paths for source in _discover_one(Path(path))]
+    if name:
+        if len(sources) != 1 or not sources[0].is_file:
+            raise invalid(
+                f"--name {name}: works with one .onnx file; the models of a repository"
+                " are called after their directories"
+            )
+        only = sources[0]
+        sources = [ModelSource(name, only.path, only.versions, is_file=True)]
+    _check_names(sources)
+    return sources
+
+
+def _check_names(sources: Sequence[ModelSource]) -> None:
+    by_name: dict[str, ModelSource] = {}
+    for source in sources:
+        other = by_name.setdefault(source.name, source)
+        if other is not source:
+            raise invalid(
+                f"two models are called '{source.name}': {other.path} and {source.path};"
+                " rename one of them, or serve one file alone with --name"
+            )
+
+
+def _discover_one(path: Path) -> list[ModelSource]:
+    if not path.exists():
+        raise not_found(f"{path}: no such file or directory; {TAKES}")
+    if path.is_file():
+        if path.suffix != ".onnx":
+            raise invalid(f"{path}: not an .onnx file; {TAKES}")
+        return [ModelSource(path.stem, path, {1: path}, is_file=True)]
+    try:
+        if _is_model(path):
+            return [_model(path)]
+        models = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except OSError as error:
+        raise Error("PERMISSION_DENIED", f"{path}: {error.strerror}") from None
+    if not models:
+        loose = sorted(p.name for p in path.glob("*.onnx"))
+        hint = f"; to serve the file in it: fastserve run {path / loose[0]}" if loose else ""
+        raise not_found(f"{path}: no models in it; {TAKES}{hint}")
+    return [_model(model) for model in models]
+
+
+def _versions(path: Path) -> dict[int, Path]:
+    return {
+        int(child.name): child
+        for child in sorted(path.iterdir())
+        if child.is_dir() and is_version(child.name)
+    }
+
+
+def is_version(name: str) -> bool:
+    return name.isascii() and name.isdigit() and not name.startswith("0") and len(name) < 19
+
+
+def _is_model(path: Path) -> bool:
+    """A directory with a config, or with versions that are not models themselves.
+
+    The second half is for a repository with a model called "7".
+    """
+    if (path / CONFIG_FILENAME).is_file():
+        return True
+    versions = _versions(path).values()
+    return any(not (v / CONFIG_FILENAME).is_file() and not _versions(v) for v in versions)
+
+
+def _model(path: Path) -> ModelSource:
+    # A path such as "." has no name of its own.
+    path = path if path.name else path.resolve()
+    config = path / CONFIG_FILENAME
+    try:
+        versions = _versions(path)
+    except OSError as error:
+        return ModelSource(path.name, path, problem=f"{path}: {error.strerror}")
+    problem = ""
+    if not versions:
+        problem = f"{path.name}: no version directory in it; expected {path.name}/1/model.onnx"
+    found = config if config.is_file() else None
+    return ModelSource(path.name, path, versions, found, problem=problem)
