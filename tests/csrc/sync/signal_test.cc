@@ -42,6 +42,19 @@ TEST(Signal, DoesNotSleepWhenNotifiedAfterPrepare) {
   signal.Wait(key, kNever);  // Would hang.
 }
 
+// The epoch's reason: the second sleeper's mark makes the word look as the first one left it.
+TEST(Signal, IsNotHiddenFromOneSleeperByTheMarkOfAnother) {
+  CountingFutex::waits = CountingFutex::wakes = 0;
+  BasicSignal<CountingFutex> signal;
+  const uint32_t first = signal.Prepare();
+  signal.Notify();
+  const uint32_t second = signal.Prepare();
+  signal.Wait(first, kNever);
+  EXPECT_EQ(CountingFutex::waits, 0);
+  signal.Wait(second, kNever);
+  EXPECT_EQ(CountingFutex::waits, 1);
+}
+
 TEST(Signal, ReturnsAtItsDeadline) {
   Signal signal;
   const Nanos deadline = NowNanos() + 2 * kMillisecond;

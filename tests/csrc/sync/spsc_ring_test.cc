@@ -78,6 +78,7 @@ TEST(SpscRing, StaysInsideItsSlotsWhenThePeerWritesNonsense) {
   auto* indices = reinterpret_cast<uint64_t*>(&ring);  // tail at byte 0, head at byte 64.
   indices[8] = 1'000;                                  // head far beyond tail.
   EXPECT_FALSE(producer.TryPush(RecordOf(4)));
+  EXPECT_FALSE(producer.TryPush(RecordOf(4)));  // Nor on a second try.
   indices[0] = ~uint64_t{0};
   Record record{};
   for (uint64_t i = 0; i < 8; ++i) {
