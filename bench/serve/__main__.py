@@ -48,9 +48,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=2, help="length of one run")
     parser.add_argument("--force", action="store_true", help="report on a busy machine too")
     parser.add_argument("--no-result", action="store_true", help="print only, write no file")
-    parser.add_argument(
-        "--executable", type=Path, help="measure this command instead of dist/'s wheel"
-    )
+    parser.add_argument("--executable", type=Path, help="try this command instead of dist/'s wheel")
     parsed = parser.parse_args(words)
     unknown = set(parsed.only.split(",")) - set(ROWS)
     if unknown:
@@ -112,7 +110,6 @@ def result_of(session: Session, rows: Sequence[Row], parsed: argparse.Namespace)
             "pairs": session.pairs,
             "seconds": session.seconds,
             "forced": parsed.force,
-            "installed_wheel": parsed.executable is None,
             "only": parsed.only,
         },
     )
@@ -142,8 +139,8 @@ def main(words: Sequence[str]) -> int:
         for note in row.notes:
             print(f"\nNote ({row.name}): {note}")
     if parsed.executable is not None:
-        print("\nNot an installed wheel: these figures are not to be published.")
-    if not parsed.no_result:
+        print("\nNot an installed wheel: no result is written.")
+    elif not parsed.no_result:
         print(f"\n{result_of(session, rows, parsed).relative_to(ROOT)}")
     return 1 if report.missed(rows) else 0
 
