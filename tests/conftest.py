@@ -1,0 +1,22 @@
+"""What every suite shares: C++ tests are items like any other."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cpp_items import CppTestFile
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cpp-preset",
+        default="dev",
+        choices=["dev", "asan", "tsan"],
+        help="how the C++ tests are built (see CMakePresets.json)",
+    )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CppTestFile | None:
+    if file_path.name.endswith("_test.cc"):
+        return CppTestFile.from_parent(parent, path=file_path)
+    return None
