@@ -9,14 +9,13 @@ import shutil
 import socket
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from bench.serve import exchange, histogram, load, payload
 from bench.serve.processes import Server, ServerError
-from bench.serve.references.constant import request_bytes_of
+from bench.serve.references.constant import Constant, request_bytes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -41,24 +40,48 @@ def test_the_length_of_a_request_is_known_once_its_head_is():
     assert request_bytes_of(b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\nab") == 42
 
 
-# The first request of a connection comes in two parts, later ones whole: one answer each.
-def test_the_constant_answers_each_request_once(tmp_path):
-    (tmp_path / "response").write_bytes(RESPONSE)
+class Written:
+    """Stands where the transport stands and keeps what was written."""
+
+    def __init__(self):
+        self.writes = []
+        self.closed = False
+
+    def write(self, data):
+        self.writes.append(bytes(data))
+
+    def close(self):
+        self.closed = True
+
+
+def feed(protocol, data, piece_bytes):
+    for at in range(0, len(data), piece_bytes):
+        piece = data[at : at + piece_bytes]
+        protocol.get_buffer(-1)[: len(piece)] = piece
+        protocol.buffer_updated(len(piece))
+
+
+# Whole, byte by byte, and in pieces that end inside head and body.
+@pytest.mark.parametrize("piece_bytes", [1, 30, 1000])
+def test_the_constant_answers_each_request_once(piece_bytes):
     request = payload.Request("/x", (), b"0123456789").encoded()
-    with (
-        reference(tmp_path, "constant", str(tmp_path / "response")) as server,
-        exchange.open_connection(server.port) as connection,
-    ):
-        connection.sendall(request[:30])
-        time.sleep(0.05)
-        connection.sendall(request[30:])
-        assert exchange.read_response(connection).raw == RESPONSE
-        for _ in range(3):
-            connection.sendall(request)
-            assert exchange.read_response(connection).raw == RESPONSE
-        connection.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            connection.recv(1)
+    protocol, transport = Constant(RESPONSE), Written()
+    protocol.connection_made(transport)
+    for answered in range(1, 4):
+        feed(protocol, request[:-1], piece_bytes)
+        assert len(transport.writes) == answered - 1
+        feed(protocol, request[-1:], piece_bytes)
+        assert transport.writes == [RESPONSE] * answered
+
+
+# A request of another length would be answered at the wrong byte from then on.
+def test_the_constant_hangs_up_on_a_request_it_did_not_learn():
+    request = payload.Request("/x", (), b"0123456789").encoded()
+    protocol, transport = Constant(RESPONSE), Written()
+    protocol.connection_made(transport)
+    feed(protocol, request, 1000)
+    feed(protocol, request + b"!", 1000)
+    assert transport.closed
 
 
 # The answer's head is once shorter and once longer than what stood before the request's tensor.
@@ -105,7 +128,7 @@ class Scripted:
                     with self.turn:
                         self.requests += 1
                         if self.requests == self.stall_at:
-                            time.sleep(self.stall_s)
+                            threading.Event().wait(self.stall_s)
                     connection.sendall(self.answer)
 
     def accept(self, listener):
