@@ -69,19 +69,19 @@ def test_requests_are_paid_with_cpu_not_with_wall_time():
     assert sample("x", 1000, 0.5).per_s == 500
 
 
-METRICS = """# HELP nv_inference_count Rows.
-# TYPE nv_inference_count counter
-nv_inference_count{model="mlp",version="1"} 100
-nv_inference_count{model="mlp",version="2"} 20
-nv_inference_count{model="other",version="1"} 7000
-nv_inference_count_created{model="mlp",version="1"} 1.7e9
+METRICS = """# HELP fastserve_rows_total Rows.
+# TYPE fastserve_rows_total counter
+fastserve_rows_total{model="mlp",version="1"} 100
+fastserve_rows_total{model="mlp",version="2"} 20
+fastserve_rows_total{model="other",version="1"} 7000
+fastserve_rows_created{model="mlp",version="1"} 1.7e9
 """
 
 
 def test_a_counter_is_summed_over_the_versions_of_its_model_only():
-    assert mlp.metric_sum(METRICS, "nv_inference_count", "mlp") == 120
-    with pytest.raises(KeyError, match="no nv_inference_count for model absent"):
-        mlp.metric_sum(METRICS, "nv_inference_count", "absent")
+    assert mlp.metric_sum(METRICS, "fastserve_rows_total", "mlp") == 120
+    with pytest.raises(KeyError, match="no fastserve_rows_total for model absent"):
+        mlp.metric_sum(METRICS, "fastserve_rows_total", "absent")
 
 
 def test_the_error_of_an_answer_is_its_worst_element():

@@ -28,8 +28,8 @@ BARE_BATCH_ROWS = 32
 BATCH_TARGET = 8.0
 OVERHEAD_US_TARGET = 12.0
 TOLERANCE = 1e-5
-ROWS_METRIC = "nv_inference_count"
-RUNS_METRIC = "nv_inference_exec_count"
+ROWS_METRIC = "fastserve_rows_total"
+RUNS_METRIC = "fastserve_executions_total"
 OURS, BARE = "fastserve", "bare_engine"
 
 
