@@ -1,7 +1,7 @@
 """`python -m bench.serve`: measures an installed fastserve and writes a result.
 
-Exit status: 0 all targets met, 1 a target missed, 2 nothing could be measured, 3 the machine was
-too busy to report.
+Exit status: 0 all targets met, 1 a target missed or a row refused, 2 nothing could be measured, 3
+the machine was too busy to begin.
 """
 
 from __future__ import annotations
@@ -77,17 +77,25 @@ def session_of(parsed: argparse.Namespace) -> Session:
 
 
 def measured(session: Session, name: str, *, force: bool) -> Row:
-    """One row, refused when strangers had too much of the machine while it ran."""
+    """One row, or its refusal: strangers had too much of the machine, or an answer was wrong."""
     print(f"measuring {name} ...", file=sys.stderr, flush=True)
     began = time.monotonic()
     watch = machine.LoadWatch.start()
-    row = ROWS[name](session)
-    row.foreign_share, row.stolen_share = watch.shares()
-    machine.require_quiet(row.foreign_share, force=force)
-    if row.foreign_share > machine.FOREIGN_SHARE_MAX:
-        row.notes.append(f"forced: other processes took {row.foreign_share:.0%} of the machine")
+    try:
+        row = ROWS[name](session)
+        foreign, stolen = watch.shares()
+        machine.require_quiet(foreign, force=force)
+    except (*REFUSALS, machine.BusyMachineError) as error:
+        row, (foreign, stolen) = Row.refusal(name, _sentence(error)), watch.shares()
+    row.foreign_share, row.stolen_share = foreign, stolen
+    if not row.refused and foreign > machine.FOREIGN_SHARE_MAX:
+        row.notes.append(f"forced: other processes took {foreign:.0%} of the machine")
     print(f"  {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return row
+
+
+def _sentence(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def required_quiet_now(*, force: bool) -> None:
@@ -123,17 +131,16 @@ def result_of(session: Session, rows: Sequence[Row], parsed: argparse.Namespace)
 
 def main(words: Sequence[str]) -> int:
     parsed = arguments(words)
-    rows: list[Row] = []
     try:
         session = session_of(parsed)
         required_quiet_now(force=parsed.force)
-        rows += [measured(session, name, force=parsed.force) for name in parsed.only.split(",")]
     except machine.BusyMachineError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 3
     except REFUSALS as error:
-        print(f"nothing is reported: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"nothing is measured: {_sentence(error)}", file=sys.stderr)
         return 2
+    rows = [measured(session, name, force=parsed.force) for name in parsed.only.split(",")]
     print(report.table(rows))
     for row in rows:
         for note in row.notes:

@@ -53,6 +53,12 @@ class Row:
     notes: list[str] = field(default_factory=list)
     foreign_share: float = 0.0
     stolen_share: float = 0.0
+    refused: str = ""
+
+    @classmethod
+    def refusal(cls, name: str, reason: str) -> Row:
+        """A row of which nothing is reported but the reason."""
+        return cls(name, refused=reason)
 
 
 def number(value: float) -> str:
@@ -66,6 +72,8 @@ def table(rows: Iterable[Row]) -> str:
     """The figures as Markdown, the target beside each."""
     lines = ["| figure | value | min .. max | target | |", "|---|---|---|---|---|"]
     for row in rows:
+        if row.refused:
+            lines.append(f"| {row.name} | | | | refused: {row.refused} |")
         for figure in row.figures:
             extent = ""
             if figure.low is not None and figure.high is not None:
@@ -80,13 +88,13 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def missed(rows: Iterable[Row]) -> list[str]:
-    """Names of the figures that miss their target."""
-    return [
-        f"{row.name}: {figure.name}"
-        for row in rows
-        for figure in row.figures
-        if figure.verdict == "FAIL"
-    ]
+    """Names of the figures that miss their target, and of the rows without any."""
+    names = []
+    for row in rows:
+        if row.refused:
+            names.append(f"{row.name}: refused")
+        names += [f"{row.name}: {found.name}" for found in row.figures if found.verdict == "FAIL"]
+    return names
 
 
 def document(

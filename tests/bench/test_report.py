@@ -59,3 +59,10 @@ def test_the_result_holds_every_run_and_names_what_was_missed(tmp_path):
     assert read["rows"][0]["runs"] == [{"cpu_s": 1.5}]
     assert [figure["verdict"] for figure in read["rows"][0]["figures"]] == ["FAIL", "pass"]
     assert read["machine"] == {"cores": 2}
+
+
+# A refused row must not look like a row that met its targets.
+def test_a_refused_row_gives_its_reason_and_counts_as_missed():
+    rows = [Row.refusal("mlp", "WrongAnswerError: off by 3"), Row("small")]
+    assert report.missed(rows) == ["mlp: refused"]
+    assert "| mlp | | | | refused: WrongAnswerError: off by 3 |" in report.table(rows)
