@@ -43,8 +43,8 @@ def test_a_wrong_answer_refuses_its_row_and_spares_the_others(session, monkeypat
 
 # Figures were measured, but a stranger had most of the machine meanwhile.
 def test_a_row_measured_on_a_busy_machine_is_refused_unless_forced(session, monkeypatch):
-    monkeypatch.setitem(main.ROWS, "small", lambda session: Row("small", [Figure("f", 1, "")]))
-    monkeypatch.setattr(machine.LoadWatch, "shares", lambda self: (0.6, 0.0))
+    monkeypatch.setitem(main.ROWS, "small", lambda _: Row("small", [Figure("f", 1, "")]))
+    monkeypatch.setattr(machine.LoadWatch, "shares", lambda _: (0.6, 0.0))
     row = main.measured(session, "small", force=False)
     assert "60% of the machine" in row.refused
     assert row.figures == []
