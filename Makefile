@@ -79,6 +79,7 @@ fuzz: setup ## Each fuzz target for SECONDS_EACH (20), from its committed corpus
 
 wheel: setup ## Build the wheel into dist/, self-contained, and import it in a clean room.
 	@$(BIN)/python tools/wheel.py
+	@FASTSERVE_REQUIRE_WHEEL=1 $(BIN)/pytest -q tests/wheel
 
 clean: ## Remove what was built; keep .venv.
 	@rm -rf build dist
