@@ -44,10 +44,24 @@ BANS = [
     Ban(r"\busing namespace std\b", "name what you use", "", CPP_SUFFIXES),
     Ban(r"(?:\.|->)detach\s*\(\s*\)", "own the thread and join it", "(csrc|tests)/", CPP_SUFFIXES),
     Ban(
-        r"\bsleep_(for|until)\b|\bu?sleep\s*\(|\bnanosleep\b|\btime\.sleep\b",
+        r"\bsleep_(for|until)\b|\bu?sleep\s*\(|\bnanosleep\b",
         "wait for the event (sync/signal.h, a condition, a pipe), or pass the time in",
-        "(csrc|kernels|python|tests)/",
-        CODE,
+        "(csrc|kernels|tests)/",
+        CPP_SUFFIXES,
+        except_paths=REAL_TIME,
+    ),
+    Ban(
+        r"\btime\.sleep\b|\bfrom time import .*\bsleep\b",
+        "wait for the event (a future, a pipe, a poll with a deadline)",
+        "(python|tests)/",
+        PYTHON_SUFFIXES,
+        except_paths=REAL_TIME,
+    ),
+    Ban(
+        r"\basyncio\.sleep\((?!0\))",  # sleep(0) only lets the others run.
+        "wait for the event, or pass the time in",
+        "tests/",
+        PYTHON_SUFFIXES,
         except_paths=REAL_TIME,
     ),
     Ban(
