@@ -1,13 +1,19 @@
 """The command line, and what a run does with a row that cannot be reported."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from bench.serve import __main__ as main
 from bench.serve import machine
-from bench.serve.installation import Installation, InstallationError, newest_wheel
+from bench.serve.installation import (
+    Installation,
+    InstallationError,
+    newest_wheel,
+    require_installed,
+)
 from bench.serve.report import Figure, Row
 from bench.serve.rows.session import Session, WrongAnswerError
 
@@ -61,3 +67,9 @@ def test_the_wheel_that_was_built_last_is_measured(tmp_path):
         stamp_s = 1_000_000 + age
         os.utime(tmp_path / name, (stamp_s, stamp_s))
     assert newest_wheel(tmp_path).name == "fastserve-0.1-x.whl"
+
+
+# An editable install runs from the source tree: fastserve is found, but not where it was installed.
+def test_a_package_imported_from_elsewhere_is_not_measured(tmp_path):
+    with pytest.raises(InstallationError, match=r"does not import|not imported from the installed"):
+        require_installed(Path(sys.executable), tmp_path)
