@@ -62,7 +62,7 @@ TEST(OrtSession, GpuProviderWithoutAGpuIsAnErrorAndNoCrash) {
     OnnxRuntimeOptions options = OptionsFor("add_mul");
     options.providers = {{.name = name, .options = {{"device_id", "0"}}}};
     const Status status = OpenError(options);
-    EXPECT_FALSE(status.ok()) << name;
+    EXPECT_EQ(status.code(), Code::kFailedPrecondition) << name;
     EXPECT_TRUE(Mentions(status, name)) << status.message();
   }
 }
@@ -131,6 +131,7 @@ size_t ThreadCount() {
 
 TEST(OrtSession, ThreadsAreStartedOnlyWhenAskedFor) {
   FS_NEED_LIBRARY();
+  ServedModel first("add_mul");  // The library starts a thread of its own when it is first used.
   const size_t before = ThreadCount();
   ServedModel quiet("add_mul");
   EXPECT_EQ(ThreadCount(), before);
