@@ -67,11 +67,12 @@ def executable() -> Path:
 class LocalServer:
     """A server of one model: started and ready on entry, drained and gone on exit."""
 
-    def __init__(self, model: Path, *, port: int | None = None) -> None:
+    def __init__(self, model: Path, *, name: str = "", port: int | None = None) -> None:
         self.model = model
+        self.name = name or model.stem
         self.port = choose_port(port)
         self.url = f"http://{HOST}:{self.port}"
-        self.infer_path = f"/v2/models/{model.stem}/infer"
+        self.infer_path = f"/v2/models/{self.name}/infer"
         self.start_s = 0.0
         # A file, since a pipe that nobody reads fills and blocks; appending, since the server
         # shares our position in it.
@@ -80,7 +81,8 @@ class LocalServer:
 
     def __enter__(self) -> Self:
         began = time.monotonic()
-        command = [str(executable()), "run", str(self.model), "--port", str(self.port)]
+        command = [str(executable()), "run", str(self.model)]
+        command += ["--name", self.name, "--port", str(self.port)]
         # A group of its own: Ctrl-C reaches this program alone, which then stops the server.
         self._child = subprocess.Popen(
             command,
@@ -106,13 +108,13 @@ class LocalServer:
         self.stop()
 
     def _wait_until_ready(self, deadline_s: float) -> None:
-        path = f"/v2/models/{self.model.stem}/ready"
+        """Until every load was tried; a model that did not load is a failure that says why."""
         while True:
             if self._child.poll() is not None:
                 raise ServerError(f"the server ended with {self._ending()}")
             try:
-                if self.request("GET", path)[0] == 200:
-                    return
+                if self.request("GET", "/v2/health/ready")[0] == 200:
+                    break
             except OSError:
                 pass  # It does not listen yet.
             if time.monotonic() > deadline_s:
@@ -120,6 +122,9 @@ class LocalServer:
                     f"the server was not ready after {READY_TIMEOUT_S:.0f} s:\n{self.log_tail()}"
                 )
             time.sleep(POLL_S)
+        status, _, body = self.request("GET", f"/v2/models/{self.name}/ready")
+        if status != 200:
+            raise ServerError(f"{self.model} is not served: {body.decode(errors='replace')}")
 
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = {}

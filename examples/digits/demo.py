@@ -8,6 +8,7 @@ Exit status: 0 when the prediction was right, 1 when it was wrong, 2 when there 
 import argparse
 import json
 import os
+import re
 import signal
 import statistics
 import struct
@@ -140,6 +141,25 @@ def show_timings(server: LocalServer, digit: Digit) -> None:
     print(f"    JSON {json_ms:.3f} ms, binary tensors {binary_ms:.3f} ms")
 
 
+def mean_ms(metrics: str, phase: str) -> float:
+    """The mean of one of the server's duration histograms."""
+    values = []
+    for part in ("sum", "count"):
+        pattern = rf'^fastserve_{phase}_duration_seconds_{part}{{model="digits",[^}}]*}} (\S+)$'
+        found = re.search(pattern, metrics, re.MULTILINE)
+        if found is None:
+            raise ServerError(f"/metrics says nothing about the {phase} duration of digits")
+        values.append(float(found[1]))
+    return values[0] / values[1] * 1e3
+
+
+def show_server_side(server: LocalServer) -> None:
+    metrics = server.request("GET", "/metrics")[2].decode()
+    whole_ms, model_ms = mean_ms(metrics, "request"), mean_ms(metrics, "compute")
+    print("  The server's own account of them, mean, from a request's last byte to its answer:")
+    print(f"    {whole_ms:.3f} ms, of which the model took {model_ms:.3f} ms")
+
+
 def show_commands(server: LocalServer) -> None:
     request = os.path.relpath(HERE / "request.json")
     url = server.url + server.infer_path
@@ -162,6 +182,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"  fastserve serves digits.onnx at {server.url}, ready in {server.start_s:.2f} s\n")
         right = show_prediction(server, digit, Style.of(sys.stdout))
         show_timings(server, digit)
+        show_server_side(server)
         if not options.once:
             show_commands(server)
             sys.stdout.flush()

@@ -103,8 +103,8 @@ def known_files() -> list[tuple[str, bytes, str]]:
 def run(paths: Sequence[Path], port: int | None) -> int:
     magika = Magika()
     files = [(str(path), path.read_bytes(), None) for path in paths] or known_files()
-    with LocalServer(magika.path, port=port) as server:
-        print(f"fastserve serves {magika.path.name} at {server.url}\n")
+    with LocalServer(magika.path, name="magika", port=port) as server:
+        print(f"fastserve serves {server.name} at {server.url}\n")
         answers = classify(server, magika, [content for _, content, _ in files])
     wrong = 0
     for (name, _, truth), (label, score) in zip(files, answers, strict=True):
