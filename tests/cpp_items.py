@@ -110,7 +110,7 @@ def run(preset: str, program: Path, *arguments: str, timeout_s: float) -> tuple[
     """Run a program: its exit status, what it printed, and its result file (None without)."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "result.json")
-        command = [*launcher(preset), program, f"--gtest_output=json:{result}", *arguments]
+        command = [*launcher(preset), str(program), f"--gtest_output=json:{result}", *arguments]
         try:
             done = subprocess.run(
                 command,
