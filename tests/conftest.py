@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cpp_items import CppTestFile
+from tests.cpp_items import CppTestFile, leaks_are_detectable
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,3 +20,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CppTestFil
     if file_path.name.endswith("_test.cc"):
         return CppTestFile.from_parent(parent, path=file_path)
     return None
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    preset = config.getoption("--cpp-preset")
+    if preset == "asan" and not leaks_are_detectable():
+        return "C++ preset: asan, without leaks: this /proc is not of this process namespace"
+    return f"C++ preset: {preset}"
