@@ -66,6 +66,12 @@ def environment() -> dict[str, str]:
     return env
 
 
+def leaks_are_detectable() -> bool:
+    """Whether /proc numbers processes as they number themselves, as LeakSanitizer needs."""
+    return os.readlink("/proc/self") == str(os.getpid())
+
+
+@functools.cache
 def build(preset: str, program: str) -> Path:
     """Build one program of a preset; its path. Quick when nothing changed."""
     configure(preset)
