@@ -1,0 +1,222 @@
+#include "protocol/json_writer.h"
+
+#include <simdjson.h>
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+namespace fastserve {
+namespace {
+
+// Enough for any element and its comma: 24 for the longest double, 20 for an integer.
+constexpr size_t kElementBytesMax = 32;
+// Elements between two calls of Reserve.
+constexpr size_t kChunkElements = 256;
+
+constexpr std::array<bool, 256> MakePlainBytes() {
+  std::array<bool, 256> plain{};
+  for (int byte = 0x20; byte < 0x80; ++byte) plain[byte] = byte != '"' && byte != '\\';
+  return plain;
+}
+// Bytes that stand for themselves in a JSON string.
+constexpr std::array<bool, 256> kPlainBytes = MakePlainBytes();
+
+// Length of the UTF-8 sequence that `text` begins with; 0 if it is not one (overlong forms,
+// surrogates and what lies above U+10FFFF included).
+size_t Utf8SequenceBytes(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
+  const auto is_tail = [&](size_t i) { return i < text.size() && (byte(i) & 0xC0) == 0x80; };
+  const uint8_t lead = byte(0);
+  if (lead < 0x80) return 1;
+  if (lead >= 0xC2 && lead <= 0xDF) return is_tail(1) ? 2 : 0;
+  if ((lead & 0xF0) == 0xE0) {
+    if (!is_tail(1) || !is_tail(2)) return 0;
+    if (lead == 0xE0 && byte(1) < 0xA0) return 0;
+    if (lead == 0xED && byte(1) > 0x9F) return 0;
+    return 3;
+  }
+  if (lead >= 0xF0 && lead <= 0xF4) {
+    if (!is_tail(1) || !is_tail(2) || !is_tail(3)) return 0;
+    if (lead == 0xF0 && byte(1) < 0x90) return 0;
+    if (lead == 0xF4 && byte(1) > 0x8F) return 0;
+    return 4;
+  }
+  return 0;
+}
+
+void AppendEscaped(char byte, ByteWriter* out) {
+  switch (byte) {
+    case '"':
+      return out->Append("\\\"");
+    case '\\':
+      return out->Append("\\\\");
+    case '\n':
+      return out->Append("\\n");
+    case '\r':
+      return out->Append("\\r");
+    case '\t':
+      return out->Append("\\t");
+  }
+  constexpr std::string_view kHex = "0123456789abcdef";
+  out->Append("\\u00");
+  out->Append(kHex[static_cast<uint8_t>(byte) >> 4]);
+  out->Append(kHex[static_cast<uint8_t>(byte) & 15]);
+}
+
+// Writes `value`, which is finite. The library's shortest form costs 30 ns for a float; integral
+// values and the common range have quicker paths (bench/micro/protocol/json_bench.cc).
+template <typename Float>
+char* FormatFloat(Float value, char* at) {
+  char* const end = at + kElementBytesMax;
+  // Below this every integral value is exact and its digits are its shortest form.
+  constexpr Float kExactIntegers = std::is_same_v<Float, float> ? Float(1 << 24) : Float(1e15);
+  const Float magnitude = std::abs(value);
+  if (magnitude < kExactIntegers) {
+    const int64_t integer = static_cast<int64_t>(value);
+    if (static_cast<Float>(integer) == value) {
+      if (integer == 0 && std::signbit(value)) *at++ = '-';
+      at = std::to_chars(at, end, integer).ptr;
+      *at++ = '.';
+      *at++ = '0';
+      return at;
+    }
+    if (magnitude >= Float(1e-4)) {
+      return std::to_chars(at, end, value, std::chars_format::fixed).ptr;
+    }
+  }
+  char* const written = std::to_chars(at, end, value).ptr;
+  if (std::string_view(at, written).find_first_of(".e") != std::string_view::npos) return written;
+  std::memcpy(written, ".0", 2);
+  return written + 2;
+}
+
+Status NotFinite(std::string_view name, size_t index, double value) {
+  return InvalidArgument("output '", name, "' element ", index, " is ",
+                         std::isnan(value) ? "NaN" : "infinite",
+                         ", which JSON has no number for; ask for binary output (binary_data)");
+}
+
+template <typename T>
+Status AppendNumbers(std::string_view name, std::span<const std::byte> bytes, ByteWriter* out) {
+  const size_t elements = bytes.size() / sizeof(T);
+  for (size_t begin = 0; begin < elements; begin += kChunkElements) {
+    const size_t end = std::min(elements, begin + kChunkElements);
+    char* const start = out->Reserve((end - begin) * kElementBytesMax);
+    char* at = start;
+    for (size_t i = begin; i < end; ++i) {
+      T value;  // Rows of a batch and engines' memory need not be aligned.
+      std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof value);
+      if (i > 0) *at++ = ',';
+      if constexpr (std::is_floating_point_v<T>) {
+        if (!std::isfinite(value)) [[unlikely]]
+          return NotFinite(name, i, value);
+        at = FormatFloat(value, at);
+      } else {
+        at = std::to_chars(at, at + kElementBytesMax, value).ptr;
+      }
+    }
+    out->Advance(static_cast<size_t>(at - start));
+  }
+  return {};
+}
+
+void AppendBools(std::span<const std::byte> bytes, ByteWriter* out) {
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (i > 0) out->Append(',');
+    out->Append(bytes[i] != std::byte{0} ? "true" : "false");
+  }
+}
+
+Status AppendStrings(std::string_view name, std::span<const std::byte> bytes, ByteWriter* out) {
+  for (size_t i = 0; !bytes.empty(); ++i) {
+    uint32_t length;
+    std::memcpy(&length, bytes.data(), sizeof length);
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + sizeof length,
+                                length);
+    if (!simdjson::validate_utf8(text.data(), text.size())) {
+      return InvalidArgument("output '", name, "' element ", i,
+                             " is not valid UTF-8, so JSON cannot carry it; ask for binary output "
+                             "(binary_data)");
+    }
+    if (i > 0) out->Append(',');
+    AppendJsonString(text, out);
+    bytes = bytes.subspan(sizeof length + length);
+  }
+  return {};
+}
+
+Status AppendElements(std::string_view name, const Tensor& tensor, ByteWriter* out) {
+  switch (tensor.type) {
+    case DataType::kBool:
+      AppendBools(tensor.bytes, out);
+      return {};
+    case DataType::kUint8:
+      return AppendNumbers<uint8_t>(name, tensor.bytes, out);
+    case DataType::kUint16:
+      return AppendNumbers<uint16_t>(name, tensor.bytes, out);
+    case DataType::kUint32:
+      return AppendNumbers<uint32_t>(name, tensor.bytes, out);
+    case DataType::kUint64:
+      return AppendNumbers<uint64_t>(name, tensor.bytes, out);
+    case DataType::kInt8:
+      return AppendNumbers<int8_t>(name, tensor.bytes, out);
+    case DataType::kInt16:
+      return AppendNumbers<int16_t>(name, tensor.bytes, out);
+    case DataType::kInt32:
+      return AppendNumbers<int32_t>(name, tensor.bytes, out);
+    case DataType::kInt64:
+      return AppendNumbers<int64_t>(name, tensor.bytes, out);
+    case DataType::kFp32:
+      return AppendNumbers<float>(name, tensor.bytes, out);
+    case DataType::kFp64:
+      return AppendNumbers<double>(name, tensor.bytes, out);
+    case DataType::kBytes:
+      return AppendStrings(name, tensor.bytes, out);
+    case DataType::kFp16:
+    case DataType::kBf16:
+      break;
+  }
+  return InvalidArgument("output '", name, "': ", DataTypeName(tensor.type),
+                         " has no JSON form; ask for binary output (binary_data)");
+}
+
+}  // namespace
+
+void AppendJsonString(std::string_view text, ByteWriter* out) {
+  out->Append('"');
+  while (!text.empty()) {
+    size_t plain = 0;
+    while (plain < text.size() && kPlainBytes[static_cast<uint8_t>(text[plain])]) ++plain;
+    out->Append(text.substr(0, plain));
+    text.remove_prefix(plain);
+    if (text.empty()) break;
+    if (static_cast<uint8_t>(text[0]) < 0x80) {
+      AppendEscaped(text[0], out);
+      text.remove_prefix(1);
+      continue;
+    }
+    const size_t sequence = Utf8SequenceBytes(text);
+    out->Append(sequence > 0 ? text.substr(0, sequence) : std::string_view("\xEF\xBF\xBD"));
+    text.remove_prefix(std::max(sequence, size_t{1}));
+  }
+  out->Append('"');
+}
+
+void AppendJsonInteger(uint64_t value, ByteWriter* out) {
+  char* const at = out->Reserve(kElementBytesMax);
+  out->Advance(static_cast<size_t>(std::to_chars(at, at + kElementBytesMax, value).ptr - at));
+}
+
+Status AppendJsonElements(std::string_view name, const Tensor& tensor, ByteWriter* out) {
+  out->Append('[');
+  FS_RETURN_IF_ERROR(AppendElements(name, tensor, out));
+  out->Append(']');
+  return {};
+}
+
+}  // namespace fastserve

@@ -1,0 +1,154 @@
+// The KServe v2 ("Open Inference Protocol") REST codec: inference requests in, responses out.
+//
+//   KserveRestDecoder decoder;              // one per event loop, reused
+//   InferBody request;                      // reused too
+//   Status status = decoder.Decode(body, header_bytes, allocator, &request);
+//   ...
+//   EncodeInferResponse(result, outputs, &out);   // then the bytes of the binary outputs, in order
+//
+// A body is JSON, or JSON followed by the raw bytes of the inputs that say so (binary tensor
+// extension), or raw bytes alone (DecodeRawBinary). The codec checks each request against itself;
+// whether names, types and shapes suit a model is the caller's to check, and so is an input that is
+// named twice.
+//
+// Lifetime: tensors view the body or the allocator's memory. Every string_view of an InferBody
+// (names, id, parameters) is valid until the decoder's next Decode or until the body's bytes go
+// away, whichever is first: what must outlive that, copy.
+//
+// Source: Open Inference Protocol v2 (REST), Triton's extensions "binary data", "classification",
+// "sequence", "schedule policy" and "parameters".
+// Threads: none; a decoder belongs to one thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/status.h"
+#include "protocol/byte_writer.h"
+#include "protocol/tensor_allocator.h"
+#include "tensor/tensor.h"
+
+namespace fastserve {
+
+// Inputs, and outputs, of one request: Linux's IOV_MAX, so that a response with a part per tensor
+// still fits one writev.
+inline constexpr size_t kMaxRequestTensors = 1024;
+// Parameters of one request: as many as Apache allows header fields (LimitRequestFields).
+inline constexpr size_t kMaxRequestParameters = 100;
+
+struct InferInput {
+  std::string_view name;
+  // Its bytes have been checked against type and shape. JSON data is aligned to 64 bytes, binary
+  // data lies wherever the body put it.
+  Tensor tensor;
+};
+
+struct InferOutput {
+  std::string_view name;
+  bool binary = false;
+  uint32_t classification = 0;  // Top k as "value:index:label"; 0 asks for the tensor itself.
+};
+
+struct InferParameter {
+  std::string_view name;
+  std::variant<bool, int64_t, uint64_t, double, std::string_view> value;
+};
+
+// The sequence that a request belongs to: a number or a name; 0 and "" mean none.
+struct InferSequence {
+  uint64_t id = 0;
+  std::string_view name;
+  bool start = false;
+  bool end = false;
+};
+
+struct InferBody {
+  std::string_view id;
+  bool has_id = false;
+  std::vector<InferInput> inputs;
+  std::vector<InferOutput> outputs;  // Empty: all that the model has.
+  // For outputs that the request does not list; those listed have it resolved in `binary`.
+  bool binary_output_default = false;
+  uint64_t timeout_us = 0;  // 0: none.
+  uint64_t priority = 0;    // 0: the model's default.
+  InferSequence sequence;
+  // The custom parameters: reserved ones ("headers", "triton_...") are dropped, as Triton does
+  // before a model sees them.
+  std::vector<InferParameter> parameters;
+
+  // Keeps the vectors' capacity: the steady path allocates nothing.
+  void Clear();
+};
+
+class JsonParser;
+
+// What a Decode needs besides its result, kept for the capacity.
+struct RestScratch {
+  std::deque<std::string> unescaped;
+  std::vector<std::string_view> strings;
+  // One entry per input: the size of its part of the tail, or nothing.
+  std::vector<std::optional<uint64_t>> binary_data_size;
+  // One entry per output: what it says itself, or nothing.
+  std::vector<std::optional<bool>> binary_output;
+};
+
+class KserveRestDecoder {
+ public:
+  KserveRestDecoder();
+  ~KserveRestDecoder();
+  KserveRestDecoder(const KserveRestDecoder&) = delete;
+  KserveRestDecoder& operator=(const KserveRestDecoder&) = delete;
+
+  // `body` is the whole body, followed in memory by at least 64 readable bytes. `header_bytes` is
+  // the value of Inference-Header-Content-Length (at least 1), nothing when the body is all JSON.
+  //
+  // Errors: INVALID_ARGUMENT that names the field or tensor; UNIMPLEMENTED for shared memory;
+  // RESOURCE_EXHAUSTED when the allocator gives nothing. `*out` is then unspecified.
+  Status Decode(std::span<const std::byte> body, std::optional<uint64_t> header_bytes,
+                TensorAllocator& allocator, InferBody* out);
+
+ private:
+  std::unique_ptr<JsonParser> parser_;
+  RestScratch scratch_;
+};
+
+// Decodes a body without any JSON (Inference-Header-Content-Length: 0). The model takes exactly one
+// input with at most one dimension of any length, which the body's size decides; in a batching
+// model (dimension 0 of the spec is the batch) it is one row. A BYTES input must have room for
+// exactly one element, which is the whole body: its length prefix is added in allocated memory.
+// All outputs are binary. out->inputs[0].name views `inputs`.
+Status DecodeRawBinary(std::span<const std::byte> body, std::span<const TensorSpec> inputs,
+                       bool batching, TensorAllocator& allocator, InferBody* out);
+
+struct InferResult {
+  std::string_view model_name;
+  std::string_view model_version;
+  std::string_view id;
+  bool has_id = false;
+};
+
+struct InferResultOutput {
+  std::string_view name;
+  Tensor tensor;
+  bool binary = false;
+};
+
+// Appends the JSON part of a response. A binary output carries its size; its bytes are for the
+// caller to send behind the JSON, in order.
+//
+// Errors: INVALID_ARGUMENT for what JSON cannot say (json_writer.h); nothing is appended then.
+Status EncodeInferResponse(const InferResult& result, std::span<const InferResultOutput> outputs,
+                           ByteWriter* out);
+
+// Appends {"error":"..."}.
+void EncodeError(std::string_view message, ByteWriter* out);
+
+}  // namespace fastserve

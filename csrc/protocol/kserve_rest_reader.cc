@@ -1,0 +1,309 @@
+#include "protocol/kserve_rest_reader.h"
+
+#include <optional>
+
+namespace fastserve {
+namespace {
+
+// The depths of what Decode visits: the root is 1, `inputs` 2, an input 3.
+constexpr int kRootFieldDepth = 2;
+constexpr int kTensorFieldDepth = 4;
+constexpr int kTensorParameterDepth = 5;
+
+bool IsSharedMemoryKey(std::string_view key) { return key.starts_with("shared_memory_"); }
+
+Status SharedMemoryUnimplemented(std::string_view what) {
+  return Unimplemented(what,
+                       ": shared memory is not supported by this server; send the bytes as data "
+                       "or as binary data (binary_data_size)");
+}
+
+}  // namespace
+
+Status RequestReader::Read(JsonObject& root) {
+  FS_RETURN_IF_ERROR(ForEachField(root, "request", [&](std::string_view key, JsonField& field) {
+    return ReadRootField(key, field);
+  }));
+  if (!has_inputs_) return InvalidArgument("request: 'inputs' is missing");
+  for (size_t i = 0; i < out_.outputs.size(); ++i) {
+    out_.outputs[i].binary = scratch_.binary_output[i].value_or(out_.binary_output_default);
+  }
+  return {};
+}
+
+Status RequestReader::ReadRootField(std::string_view key, JsonField& field) {
+  JsonValue& value = field.value();
+  if (key == "id") {
+    FS_RETURN_IF_ERROR(root_keys_.Add(0, "request", key));
+    out_.has_id = true;
+    return ReadString(value, "request 'id'", &out_.id);
+  }
+  if (key == "inputs") {
+    FS_RETURN_IF_ERROR(root_keys_.Add(1, "request", key));
+    has_inputs_ = true;
+    return ReadTensorList(value, key, [&](JsonValue& element) { return ReadInput(element); });
+  }
+  if (key == "outputs") {
+    FS_RETURN_IF_ERROR(root_keys_.Add(2, "request", key));
+    return ReadTensorList(value, key, [&](JsonValue& element) { return ReadOutput(element); });
+  }
+  if (key == "parameters") {
+    FS_RETURN_IF_ERROR(root_keys_.Add(3, "request", key));
+    return ReadParameters(value, "request", [&](std::string_view name, JsonField& parameter) {
+      return ReadRequestParameter(name, parameter);
+    });
+  }
+  return WalkJson(value, kRootFieldDepth, "request");
+}
+
+template <typename ReadOne>
+Status RequestReader::ReadTensorList(JsonValue& value, std::string_view what, ReadOne&& read_one) {
+  JsonArray array;
+  if (value.get_array().get(array)) {
+    return UnexpectedJson(StrCat("request '", what, "'"), "an array", value);
+  }
+  size_t count = 0;
+  return ForEachElement(array, what, [&](JsonValue& element) -> Status {
+    if (++count > kMaxRequestTensors) {
+      return InvalidArgument("request: more than ", kMaxRequestTensors, " ", what);
+    }
+    return read_one(element);
+  });
+}
+
+template <typename ReadOne>
+Status RequestReader::ReadParameters(JsonValue& value, std::string_view where, ReadOne&& read_one) {
+  JsonObject object;
+  if (value.get_object().get(object)) {
+    return UnexpectedJson(StrCat(where, " 'parameters'"), "an object", value);
+  }
+  size_t count = 0;
+  return ForEachField(object, where, [&](std::string_view key, JsonField& field) -> Status {
+    if (++count > kMaxRequestParameters) {
+      return InvalidArgument(where, ": more than ", kMaxRequestParameters, " parameters");
+    }
+    return read_one(key, field);
+  });
+}
+
+Status RequestReader::ReadRequestParameter(std::string_view key, JsonField& field) {
+  JsonValue& value = field.value();
+  const auto add = [&](int bit) { return request_parameter_keys_.Add(bit, "parameters", key); };
+  if (key == "binary_data_output") {
+    FS_RETURN_IF_ERROR(add(0));
+    return ReadJsonBool(value, key, &out_.binary_output_default);
+  }
+  if (key == "timeout") {
+    FS_RETURN_IF_ERROR(add(1));
+    return ReadJsonUint64(value, key, &out_.timeout_us);
+  }
+  if (key == "priority") {
+    FS_RETURN_IF_ERROR(add(2));
+    return ReadJsonUint64(value, key, &out_.priority);
+  }
+  if (key == "sequence_id") {
+    FS_RETURN_IF_ERROR(add(3));
+    return ReadSequenceId(value);
+  }
+  if (key == "sequence_start") {
+    FS_RETURN_IF_ERROR(add(4));
+    return ReadJsonBool(value, key, &out_.sequence.start);
+  }
+  if (key == "sequence_end") {
+    FS_RETURN_IF_ERROR(add(5));
+    return ReadJsonBool(value, key, &out_.sequence.end);
+  }
+  if (key == "headers" || key.starts_with("triton_")) {
+    return WalkJson(value, kRootFieldDepth + 1, "parameters");
+  }
+  return ReadCustomParameter(key, field);
+}
+
+Status RequestReader::ReadSequenceId(JsonValue& value) {
+  if (JsonToken(value).starts_with('"')) {
+    return ReadString(value, "sequence_id", &out_.sequence.name);
+  }
+  return ReadJsonUint64(value, "sequence_id", &out_.sequence.id);
+}
+
+Status RequestReader::ReadCustomParameter(std::string_view key, JsonField& field) {
+  for (const InferParameter& other : out_.parameters) {
+    if (other.name == key) return InvalidArgument("parameters: '", key, "' appears twice");
+  }
+  InferParameter& parameter = out_.parameters.emplace_back();
+  FS_RETURN_IF_ERROR(ReadJsonKey(field, "parameters", &scratch_.unescaped, &parameter.name));
+  JsonValue& value = field.value();
+  const std::string_view token = JsonToken(value);
+  const char first = token.empty() ? '\0' : token[0];
+  if (first == '"') {
+    return ReadString(value, "parameters", &parameter.value.emplace<std::string_view>());
+  }
+  if (first == 't' || first == 'f') {
+    return ReadJsonBool(value, "parameters", &parameter.value.emplace<bool>());
+  }
+  if (token.find_first_of(".eE") == std::string_view::npos) {
+    if (!value.get_int64().get(parameter.value.emplace<int64_t>())) return {};
+    if (!value.get_uint64().get(parameter.value.emplace<uint64_t>())) return {};
+  }
+  if (!value.get_double().get(parameter.value.emplace<double>())) return {};
+  return UnexpectedJson(StrCat("parameter '", key, "'"), "a bool, a number or a string", value);
+}
+
+Status RequestReader::ReadInput(JsonValue& value) {
+  InputFields fields{.input = nullptr, .index = out_.inputs.size(), .keys = {}};
+  JsonObject object;
+  if (value.get_object().get(object)) return UnexpectedJson(fields.Label(), "an object", value);
+  fields.input = &out_.inputs.emplace_back();
+  scratch_.binary_data_size.emplace_back();
+  FS_RETURN_IF_ERROR(ForEachField(object, "inputs", [&](std::string_view key, JsonField& field) {
+    return ReadInputField(key, field, &fields);
+  }));
+  if (!fields.can_read_data()) {
+    return InvalidArgument(fields.Label(), ": '",
+                           !fields.has_name    ? "name"
+                           : !fields.has_shape ? "shape"
+                                               : "datatype",
+                           "' is missing");
+  }
+  const bool is_binary = scratch_.binary_data_size.back().has_value();
+  if (fields.has_data == is_binary) {
+    return InvalidArgument(fields.Label(),
+                           ": expected either 'data' or 'binary_data_size', received ",
+                           is_binary ? "both" : "neither");
+  }
+  return fields.postponed_data == nullptr ? Status() : ReadPostponedData(object, fields);
+}
+
+Status RequestReader::ReadInputField(std::string_view key, JsonField& field, InputFields* fields) {
+  JsonValue& value = field.value();
+  if (key == "name") {
+    FS_RETURN_IF_ERROR(fields->keys.Add(0, "inputs", key));
+    FS_RETURN_IF_ERROR(ReadString(value, "input 'name'", &fields->input->name));
+    fields->has_name = true;
+    return {};
+  }
+  if (key == "shape") {
+    FS_RETURN_IF_ERROR(fields->keys.Add(1, "inputs", key));
+    fields->has_shape = true;
+    return ReadShape(value, *fields);
+  }
+  if (key == "datatype") {
+    FS_RETURN_IF_ERROR(fields->keys.Add(2, "inputs", key));
+    fields->has_type = true;
+    return ReadDatatype(value, *fields);
+  }
+  if (key == "parameters") {
+    FS_RETURN_IF_ERROR(fields->keys.Add(3, "inputs", key));
+    return ReadInputParameters(value, *fields);
+  }
+  if (key == "data") {
+    FS_RETURN_IF_ERROR(fields->keys.Add(4, "inputs", key));
+    fields->has_data = true;
+    if (fields->can_read_data()) return ReadData(value, *fields);
+    fields->postponed_data = field.key().raw();
+    return {};
+  }
+  return WalkJson(value, kTensorFieldDepth, "inputs");
+}
+
+// The second pass over an input, for its data alone: all else was read (and validated) in the
+// first, which skipped the data.
+Status RequestReader::ReadPostponedData(JsonObject& object, const InputFields& fields) {
+  if (auto error = object.reset().error()) return JsonError(error, "inputs");
+  for (auto result : object) {
+    JsonField field;
+    if (auto error = std::move(result).get(field)) return JsonError(error, "inputs");
+    if (field.key().raw() != fields.postponed_data) continue;
+    FS_RETURN_IF_ERROR(ReadData(field.value(), fields));
+  }
+  return {};
+}
+
+Status RequestReader::ReadShape(JsonValue& value, const InputFields& fields) {
+  JsonArray dims;
+  if (value.get_array().get(dims)) {
+    return UnexpectedJson(StrCat(fields.Label(), " 'shape'"), "an array of integers", value);
+  }
+  Shape& shape = fields.input->tensor.shape;
+  FS_RETURN_IF_ERROR(ForEachElement(dims, "shape", [&](JsonValue& element) -> Status {
+    int64_t dim;
+    if (element.get_int64().get(dim) || dim < 0) {
+      return UnexpectedJson(StrCat(fields.Label(), " dimension ", shape.rank(), " of 'shape'"),
+                            "an integer of at least 0", element);
+    }
+    if (shape.Append(dim)) return {};
+    return InvalidArgument(fields.Label(), ": shape has more than ", Shape::kMaxRank,
+                           " dimensions");
+  }));
+  if (shape.Elements()) return {};
+  return InvalidArgument(fields.Label(), ": shape ", shape.ToString(), " has too many elements");
+}
+
+Status RequestReader::ReadDatatype(JsonValue& value, const InputFields& fields) {
+  std::string_view name;
+  FS_RETURN_IF_ERROR(ReadString(value, "input 'datatype'", &name));
+  const std::optional<DataType> type = ParseDataType(name);
+  if (!type) return InvalidArgument(fields.Label(), ": datatype '", name, "' does not exist");
+  fields.input->tensor.type = *type;
+  return {};
+}
+
+Status RequestReader::ReadInputParameters(JsonValue& value, const InputFields& fields) {
+  std::optional<uint64_t>& binary_data_size = scratch_.binary_data_size.back();
+  return ReadParameters(value, "input", [&](std::string_view key, JsonField& field) -> Status {
+    if (key == "binary_data_size") {
+      if (binary_data_size) return InvalidArgument("input: '", key, "' appears twice");
+      return ReadJsonUint64(field.value(), key, &binary_data_size.emplace());
+    }
+    if (IsSharedMemoryKey(key)) return SharedMemoryUnimplemented(fields.Label());
+    return WalkJson(field.value(), kTensorParameterDepth, "inputs");
+  });
+}
+
+Status RequestReader::ReadOutput(JsonValue& value) {
+  JsonObject object;
+  if (value.get_object().get(object)) {
+    return UnexpectedJson(StrCat("outputs[", out_.outputs.size(), "]"), "an object", value);
+  }
+  InferOutput& output = out_.outputs.emplace_back();
+  scratch_.binary_output.emplace_back();
+  SeenKeys keys;
+  bool has_name = false;
+  const auto visit = [&](std::string_view key, JsonField& field) -> Status {
+    if (key == "name") {
+      FS_RETURN_IF_ERROR(keys.Add(0, "outputs", key));
+      has_name = true;
+      return ReadString(field.value(), "output 'name'", &output.name);
+    }
+    if (key == "parameters") {
+      FS_RETURN_IF_ERROR(keys.Add(1, "outputs", key));
+      return ReadOutputParameters(field.value(), &output);
+    }
+    return WalkJson(field.value(), kTensorFieldDepth, "outputs");
+  };
+  FS_RETURN_IF_ERROR(ForEachField(object, "outputs", visit));
+  if (has_name) return {};
+  return InvalidArgument("outputs[", out_.outputs.size() - 1, "]: 'name' is missing");
+}
+
+Status RequestReader::ReadOutputParameters(JsonValue& value, InferOutput* output) {
+  SeenKeys keys;
+  return ReadParameters(value, "output", [&](std::string_view key, JsonField& field) -> Status {
+    if (key == "binary_data") {
+      FS_RETURN_IF_ERROR(keys.Add(0, "output", key));
+      return ReadJsonBool(field.value(), key, &scratch_.binary_output.back().emplace());
+    }
+    if (key == "classification") {
+      FS_RETURN_IF_ERROR(keys.Add(1, "output", key));
+      uint64_t count;
+      FS_RETURN_IF_ERROR(ReadJsonUint64(field.value(), key, &count));
+      output->classification = static_cast<uint32_t>(count);
+      if (output->classification == count) return {};
+      return UnexpectedJson(key, "an integer below 4294967296", field.value());
+    }
+    if (IsSharedMemoryKey(key)) return SharedMemoryUnimplemented("output");
+    return WalkJson(field.value(), kTensorParameterDepth, "outputs");
+  });
+}
+
+}  // namespace fastserve

@@ -1,0 +1,95 @@
+// RequestReader: the walk over the JSON of one inference request, the inner half of
+// KserveRestDecoder (kserve_rest.h), which owns what outlives the walk.
+//
+// Every field is visited, known ones once: a key of ours that appears twice is an error, because
+// two readers of the same bytes would disagree on which one counts.
+// Threads: none; one reader reads one request.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "protocol/json_reader.h"
+#include "protocol/kserve_rest.h"
+
+namespace fastserve {
+
+// The known keys of one object that have been seen.
+class SeenKeys {
+ public:
+  Status Add(int bit, std::string_view where, std::string_view key) {
+    const uint32_t mask = uint32_t{1} << bit;
+    if (bits_ & mask) return InvalidArgument(where, ": '", key, "' appears twice");
+    bits_ |= mask;
+    return {};
+  }
+
+ private:
+  uint32_t bits_ = 0;
+};
+
+// What is known of an input while its fields are read, in whatever order they come.
+struct InputFields {
+  InferInput* input;
+  size_t index;
+  SeenKeys keys;
+  bool has_name = false;
+  bool has_shape = false;
+  bool has_type = false;
+  bool has_data = false;
+  // Where the key of data stands that came before what it takes to read it.
+  const char* postponed_data = nullptr;
+
+  bool can_read_data() const { return has_name && has_shape && has_type; }
+  // Only for messages.
+  std::string Label() const {
+    return has_name ? StrCat("tensor '", input->name, "'") : StrCat("inputs[", index, "]");
+  }
+};
+
+// Reads one request; lives for one Decode.
+class RequestReader {
+ public:
+  RequestReader(const char* text_end, TensorAllocator& allocator, RestScratch* scratch,
+                InferBody* out)
+      : text_end_(text_end), allocator_(allocator), scratch_(*scratch), out_(*out) {}
+
+  Status Read(JsonObject& root);
+
+ private:
+  Status ReadRootField(std::string_view key, JsonField& field);
+  Status ReadRequestParameter(std::string_view key, JsonField& field);
+  Status ReadSequenceId(JsonValue& value);
+  Status ReadCustomParameter(std::string_view key, JsonField& field);
+  Status ReadInput(JsonValue& value);
+  Status ReadInputField(std::string_view key, JsonField& field, InputFields* fields);
+  Status ReadInputParameters(JsonValue& value, const InputFields& fields);
+  Status ReadShape(JsonValue& value, const InputFields& fields);
+  Status ReadDatatype(JsonValue& value, const InputFields& fields);
+  Status ReadPostponedData(JsonObject& object, const InputFields& fields);
+  Status ReadData(JsonValue& value, const InputFields& fields) {
+    InferInput& input = *fields.input;
+    return ReadJsonTensor(input.name, value, text_end_, allocator_, &scratch_.strings,
+                          &input.tensor);
+  }
+  Status ReadOutput(JsonValue& value);
+  Status ReadOutputParameters(JsonValue& value, InferOutput* output);
+  Status ReadString(JsonValue& value, std::string_view what, std::string_view* out) {
+    return ReadJsonString(value, what, &scratch_.unescaped, out);
+  }
+
+  template <typename ReadOne>
+  Status ReadTensorList(JsonValue& value, std::string_view what, ReadOne&& read_one);
+  template <typename ReadOne>
+  Status ReadParameters(JsonValue& value, std::string_view where, ReadOne&& read_one);
+
+  const char* const text_end_;
+  TensorAllocator& allocator_;
+  RestScratch& scratch_;
+  InferBody& out_;
+  SeenKeys root_keys_;
+  SeenKeys request_parameter_keys_;
+  bool has_inputs_ = false;
+};
+
+}  // namespace fastserve
