@@ -271,8 +271,8 @@ Status WalkJson(JsonValue& value, int depth, std::string_view where) {
     case '{': {
       JsonObject object;
       if ((error = value.get_object().get(object))) break;
-      return ForEachField(object, where, [&](std::string_view, JsonField& field) {
-        return WalkJson(field.value(), depth + 1, where);
+      return ForEachField(object, where, [&](const JsonKey&, JsonValue& member) {
+        return WalkJson(member, depth + 1, where);
       });
     }
     case '[': {
@@ -317,13 +317,8 @@ Status ReadJsonString(JsonValue& value, std::string_view what, UnescapedStrings*
   return {};
 }
 
-Status ReadJsonKey(JsonField& field, std::string_view where, UnescapedStrings* unescaped,
-                   std::string_view* out) {
-  const char* const raw = field.key().raw();
-  std::string_view text;
-  if (auto error = field.unescaped_key().get(text)) return JsonError(error, where);
-  *out = StableView(raw, text, unescaped);
-  return {};
+std::string_view StableKey(const JsonKey& key, UnescapedStrings* unescaped) {
+  return StableView(key.raw, key.text, unescaped);
 }
 
 Status ReadJsonTensor(std::string_view name, JsonValue& data, const char* text_end,

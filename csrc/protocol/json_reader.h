@@ -27,7 +27,13 @@ namespace fastserve {
 using JsonValue = simdjson::ondemand::value;
 using JsonArray = simdjson::ondemand::array;
 using JsonObject = simdjson::ondemand::object;
-using JsonField = simdjson::ondemand::field;
+
+// The key of a field. `text` is unescaped and lives until the parser's next document; `raw` is its
+// first character in the document, where it may be escaped.
+struct JsonKey {
+  std::string_view text;
+  const char* raw;
+};
 
 // Arrays and objects inside each other; Triton's limit.
 inline constexpr int kMaxJsonDepth = 100;
@@ -72,9 +78,8 @@ using UnescapedStrings = std::deque<std::string>;
 // the parser's next document.
 Status ReadJsonString(JsonValue& value, std::string_view what, UnescapedStrings* unescaped,
                       std::string_view* out);
-// The same for the key of a field.
-Status ReadJsonKey(JsonField& field, std::string_view where, UnescapedStrings* unescaped,
-                   std::string_view* out);
+// The same for a key.
+std::string_view StableKey(const JsonKey& key, UnescapedStrings* unescaped);
 
 // Reads `data` into memory from `allocator` and sets tensor->bytes; type and shape are set already
 // and Elements() of the shape exists. `data` is flat in row-major order, or nested exactly as the
@@ -93,16 +98,16 @@ Status ReadJsonTensor(std::string_view name, JsonValue& data, const char* text_e
 // ---------------------------------------------------------------------------------------------
 // Implementation below, callers may stop here.
 
-// Calls `visit(key, field)` -> Status for each field of `object`, in order. `key` is unescaped and
-// lives until the next document.
+// Calls `visit(key, value)` -> Status for each field of `object`, in order.
 template <typename Visit>
 Status ForEachField(JsonObject& object, std::string_view where, Visit&& visit) {
   for (auto result : object) {
-    JsonField field;
+    simdjson::ondemand::field field;
     if (auto error = std::move(result).get(field)) return JsonError(error, where);
-    std::string_view key;
-    if (auto error = field.unescaped_key().get(key)) return JsonError(error, where);
-    FS_RETURN_IF_ERROR(visit(key, field));
+    // In this order: unescaping a key takes it away from the field.
+    JsonKey key{.text = {}, .raw = field.key().raw()};
+    if (auto error = field.unescaped_key().get(key.text)) return JsonError(error, where);
+    FS_RETURN_IF_ERROR(visit(key, field.value()));
   }
   return {};
 }

@@ -21,8 +21,8 @@ Status SharedMemoryUnimplemented(std::string_view what) {
 }  // namespace
 
 Status RequestReader::Read(JsonObject& root) {
-  FS_RETURN_IF_ERROR(ForEachField(root, "request", [&](std::string_view key, JsonField& field) {
-    return ReadRootField(key, field);
+  FS_RETURN_IF_ERROR(ForEachField(root, "request", [&](const JsonKey& key, JsonValue& member) {
+    return ReadRootField(key.text, member);
   }));
   if (!has_inputs_) return InvalidArgument("request: 'inputs' is missing");
   for (size_t i = 0; i < out_.outputs.size(); ++i) {
@@ -31,8 +31,7 @@ Status RequestReader::Read(JsonObject& root) {
   return {};
 }
 
-Status RequestReader::ReadRootField(std::string_view key, JsonField& field) {
-  JsonValue& value = field.value();
+Status RequestReader::ReadRootField(std::string_view key, JsonValue& value) {
   if (key == "id") {
     FS_RETURN_IF_ERROR(root_keys_.Add(0, "request", key));
     out_.has_id = true;
@@ -49,7 +48,7 @@ Status RequestReader::ReadRootField(std::string_view key, JsonField& field) {
   }
   if (key == "parameters") {
     FS_RETURN_IF_ERROR(root_keys_.Add(3, "request", key));
-    return ReadParameters(value, "request", [&](std::string_view name, JsonField& parameter) {
+    return ReadParameters(value, "request", [&](const JsonKey& name, JsonValue& parameter) {
       return ReadRequestParameter(name, parameter);
     });
   }
@@ -78,16 +77,16 @@ Status RequestReader::ReadParameters(JsonValue& value, std::string_view where, R
     return UnexpectedJson(StrCat(where, " 'parameters'"), "an object", value);
   }
   size_t count = 0;
-  return ForEachField(object, where, [&](std::string_view key, JsonField& field) -> Status {
+  return ForEachField(object, where, [&](const JsonKey& key, JsonValue& member) -> Status {
     if (++count > kMaxRequestParameters) {
       return InvalidArgument(where, ": more than ", kMaxRequestParameters, " parameters");
     }
-    return read_one(key, field);
+    return read_one(key, member);
   });
 }
 
-Status RequestReader::ReadRequestParameter(std::string_view key, JsonField& field) {
-  JsonValue& value = field.value();
+Status RequestReader::ReadRequestParameter(const JsonKey& raw_key, JsonValue& value) {
+  const std::string_view key = raw_key.text;
   const auto add = [&](int bit) { return request_parameter_keys_.Add(bit, "parameters", key); };
   if (key == "binary_data_output") {
     FS_RETURN_IF_ERROR(add(0));
@@ -116,7 +115,7 @@ Status RequestReader::ReadRequestParameter(std::string_view key, JsonField& fiel
   if (key == "headers" || key.starts_with("triton_")) {
     return WalkJson(value, kRootFieldDepth + 1, "parameters");
   }
-  return ReadCustomParameter(key, field);
+  return ReadCustomParameter(raw_key, value);
 }
 
 Status RequestReader::ReadSequenceId(JsonValue& value) {
@@ -126,13 +125,13 @@ Status RequestReader::ReadSequenceId(JsonValue& value) {
   return ReadJsonUint64(value, "sequence_id", &out_.sequence.id);
 }
 
-Status RequestReader::ReadCustomParameter(std::string_view key, JsonField& field) {
+Status RequestReader::ReadCustomParameter(const JsonKey& raw_key, JsonValue& value) {
+  const std::string_view key = raw_key.text;
   for (const InferParameter& other : out_.parameters) {
     if (other.name == key) return InvalidArgument("parameters: '", key, "' appears twice");
   }
   InferParameter& parameter = out_.parameters.emplace_back();
-  FS_RETURN_IF_ERROR(ReadJsonKey(field, "parameters", &scratch_.unescaped, &parameter.name));
-  JsonValue& value = field.value();
+  parameter.name = StableKey(raw_key, &scratch_.unescaped);
   const std::string_view token = JsonToken(value);
   const char first = token.empty() ? '\0' : token[0];
   if (first == '"') {
@@ -155,8 +154,8 @@ Status RequestReader::ReadInput(JsonValue& value) {
   if (value.get_object().get(object)) return UnexpectedJson(fields.Label(), "an object", value);
   fields.input = &out_.inputs.emplace_back();
   scratch_.binary_data_size.emplace_back();
-  FS_RETURN_IF_ERROR(ForEachField(object, "inputs", [&](std::string_view key, JsonField& field) {
-    return ReadInputField(key, field, &fields);
+  FS_RETURN_IF_ERROR(ForEachField(object, "inputs", [&](const JsonKey& key, JsonValue& member) {
+    return ReadInputField(key, member, &fields);
   }));
   if (!fields.can_read_data()) {
     return InvalidArgument(fields.Label(), ": '",
@@ -174,8 +173,9 @@ Status RequestReader::ReadInput(JsonValue& value) {
   return fields.postponed_data == nullptr ? Status() : ReadPostponedData(object, fields);
 }
 
-Status RequestReader::ReadInputField(std::string_view key, JsonField& field, InputFields* fields) {
-  JsonValue& value = field.value();
+Status RequestReader::ReadInputField(const JsonKey& raw_key, JsonValue& value,
+                                     InputFields* fields) {
+  const std::string_view key = raw_key.text;
   if (key == "name") {
     FS_RETURN_IF_ERROR(fields->keys.Add(0, "inputs", key));
     FS_RETURN_IF_ERROR(ReadString(value, "input 'name'", &fields->input->name));
@@ -200,7 +200,7 @@ Status RequestReader::ReadInputField(std::string_view key, JsonField& field, Inp
     FS_RETURN_IF_ERROR(fields->keys.Add(4, "inputs", key));
     fields->has_data = true;
     if (fields->can_read_data()) return ReadData(value, *fields);
-    fields->postponed_data = field.key().raw();
+    fields->postponed_data = raw_key.raw;
     return {};
   }
   return WalkJson(value, kTensorFieldDepth, "inputs");
@@ -211,7 +211,7 @@ Status RequestReader::ReadInputField(std::string_view key, JsonField& field, Inp
 Status RequestReader::ReadPostponedData(JsonObject& object, const InputFields& fields) {
   if (auto error = object.reset().error()) return JsonError(error, "inputs");
   for (auto result : object) {
-    JsonField field;
+    simdjson::ondemand::field field;
     if (auto error = std::move(result).get(field)) return JsonError(error, "inputs");
     if (field.key().raw() != fields.postponed_data) continue;
     FS_RETURN_IF_ERROR(ReadData(field.value(), fields));
@@ -250,13 +250,14 @@ Status RequestReader::ReadDatatype(JsonValue& value, const InputFields& fields) 
 
 Status RequestReader::ReadInputParameters(JsonValue& value, const InputFields& fields) {
   std::optional<uint64_t>& binary_data_size = scratch_.binary_data_size.back();
-  return ReadParameters(value, "input", [&](std::string_view key, JsonField& field) -> Status {
+  return ReadParameters(value, "input", [&](const JsonKey& raw_key, JsonValue& member) -> Status {
+    const std::string_view key = raw_key.text;
     if (key == "binary_data_size") {
       if (binary_data_size) return InvalidArgument("input: '", key, "' appears twice");
-      return ReadJsonUint64(field.value(), key, &binary_data_size.emplace());
+      return ReadJsonUint64(member, key, &binary_data_size.emplace());
     }
     if (IsSharedMemoryKey(key)) return SharedMemoryUnimplemented(fields.Label());
-    return WalkJson(field.value(), kTensorParameterDepth, "inputs");
+    return WalkJson(member, kTensorParameterDepth, "inputs");
   });
 }
 
@@ -269,17 +270,18 @@ Status RequestReader::ReadOutput(JsonValue& value) {
   scratch_.binary_output.emplace_back();
   SeenKeys keys;
   bool has_name = false;
-  const auto visit = [&](std::string_view key, JsonField& field) -> Status {
+  const auto visit = [&](const JsonKey& raw_key, JsonValue& member) -> Status {
+    const std::string_view key = raw_key.text;
     if (key == "name") {
       FS_RETURN_IF_ERROR(keys.Add(0, "outputs", key));
       has_name = true;
-      return ReadString(field.value(), "output 'name'", &output.name);
+      return ReadString(member, "output 'name'", &output.name);
     }
     if (key == "parameters") {
       FS_RETURN_IF_ERROR(keys.Add(1, "outputs", key));
-      return ReadOutputParameters(field.value(), &output);
+      return ReadOutputParameters(member, &output);
     }
-    return WalkJson(field.value(), kTensorFieldDepth, "outputs");
+    return WalkJson(member, kTensorFieldDepth, "outputs");
   };
   FS_RETURN_IF_ERROR(ForEachField(object, "outputs", visit));
   if (has_name) return {};
@@ -288,21 +290,22 @@ Status RequestReader::ReadOutput(JsonValue& value) {
 
 Status RequestReader::ReadOutputParameters(JsonValue& value, InferOutput* output) {
   SeenKeys keys;
-  return ReadParameters(value, "output", [&](std::string_view key, JsonField& field) -> Status {
+  return ReadParameters(value, "output", [&](const JsonKey& raw_key, JsonValue& member) -> Status {
+    const std::string_view key = raw_key.text;
     if (key == "binary_data") {
       FS_RETURN_IF_ERROR(keys.Add(0, "output", key));
-      return ReadJsonBool(field.value(), key, &scratch_.binary_output.back().emplace());
+      return ReadJsonBool(member, key, &scratch_.binary_output.back().emplace());
     }
     if (key == "classification") {
       FS_RETURN_IF_ERROR(keys.Add(1, "output", key));
       uint64_t count;
-      FS_RETURN_IF_ERROR(ReadJsonUint64(field.value(), key, &count));
+      FS_RETURN_IF_ERROR(ReadJsonUint64(member, key, &count));
       output->classification = static_cast<uint32_t>(count);
       if (output->classification == count) return {};
-      return UnexpectedJson(key, "an integer below 4294967296", field.value());
+      return UnexpectedJson(key, "an integer below 4294967296", member);
     }
     if (IsSharedMemoryKey(key)) return SharedMemoryUnimplemented("output");
-    return WalkJson(field.value(), kTensorParameterDepth, "outputs");
+    return WalkJson(member, kTensorParameterDepth, "outputs");
   });
 }
 

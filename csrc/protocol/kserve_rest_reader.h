@@ -57,12 +57,12 @@ class RequestReader {
   Status Read(JsonObject& root);
 
  private:
-  Status ReadRootField(std::string_view key, JsonField& field);
-  Status ReadRequestParameter(std::string_view key, JsonField& field);
+  Status ReadRootField(std::string_view key, JsonValue& value);
+  Status ReadRequestParameter(const JsonKey& raw_key, JsonValue& value);
   Status ReadSequenceId(JsonValue& value);
-  Status ReadCustomParameter(std::string_view key, JsonField& field);
+  Status ReadCustomParameter(const JsonKey& raw_key, JsonValue& value);
   Status ReadInput(JsonValue& value);
-  Status ReadInputField(std::string_view key, JsonField& field, InputFields* fields);
+  Status ReadInputField(const JsonKey& raw_key, JsonValue& value, InputFields* fields);
   Status ReadInputParameters(JsonValue& value, const InputFields& fields);
   Status ReadShape(JsonValue& value, const InputFields& fields);
   Status ReadDatatype(JsonValue& value, const InputFields& fields);

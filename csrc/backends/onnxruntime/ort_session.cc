@@ -120,7 +120,7 @@ Status AppendByOwnSlots(const OrtApi& api, const OwnSlots& slots,
   const KeysAndValues entries(provider);
   FS_RETURN_IF_ERROR(api.Take(
       (api.*slots.update)(options, entries.keys.data(), entries.values.data(), entries.keys.size()),
-      Code::kInvalidArgument, doing));
+      Code::kFailedPrecondition, doing));
   return api.Take((api.*slots.append)(session_options, options), Code::kFailedPrecondition, doing);
 }
 

@@ -19,7 +19,9 @@ __version__: str
 class TensorSpec:
     """A tensor a model takes or gives. `shape` has -1 where any length fits."""
 
-    def __init__(self, name: str, datatype: str, shape: Sequence[int], *, optional: bool = False) -> None: ...
+    def __init__(
+        self, name: str, datatype: str, shape: Sequence[int], *, optional: bool = False
+    ) -> None: ...
     @property
     def name(self) -> str: ...
     @property

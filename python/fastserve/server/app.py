@@ -1,0 +1,235 @@
+"""Server: owns the event loop, the sockets, the signals and the end.
+
+Order at start: the port is bound, the loop runs and answers health, then the models load on a
+thread. Order at the end: stop accepting, let what is in flight finish, retire, go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fastserve import _core
+from fastserve.config.options import Options
+from fastserve.config.units import format_duration_ns
+from fastserve.control.loader import Loader
+from fastserve.control.manager import Manager
+from fastserve.control.repository import ModelSource
+from fastserve.errors import Error
+from fastserve.server import banner, logs
+from fastserve.server.housekeeping import Housekeeper
+from fastserve.server.listen import url_of
+from fastserve.server.routes import Response, Router, error_response
+from fastserve.server.transport import connection_factory
+
+_DRAIN_POLL_S = 0.02
+
+
+def run(options: Options, sources: Sequence[ModelSource], sockets: Sequence[socket.socket]) -> int:
+    """Serve until a signal; the process's exit status."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        server = Server(options, sources, sockets, runner.get_loop())
+        status = runner.run(server.serve())
+        if not server.loader_has_ended:
+            # The engine cannot be interrupted while it opens a model; waiting would break the
+            # promise of --drain-timeout, and static destructors would run under its feet.
+            sys.stderr.flush()
+            os._exit(status)
+    return status
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+class Server:
+    """Threads: the loop's, but for _load()."""
+
+    def __init__(
+        self,
+        options: Options,
+        sources: Sequence[ModelSource],
+        sockets: Sequence[socket.socket],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._options = options
+        self._sockets = sockets
+        self._loop = loop
+        serving_map = _core.ServingMap()
+        self._manager = Manager(sources, serving_map, Loader(options.model_defaults))
+        self._router = Router(
+            self._manager, self._render_metrics, strict_readiness=options.strict_readiness
+        )
+        self._gateway = _core.Gateway(
+            serving_map,
+            loop,
+            self._router.on_control,
+            body_bytes_max=options.body_bytes_max,
+            in_flight_bytes_max=options.in_flight_bytes_max,
+            connections_max=options.connections_max,
+            head_timeout_ns=options.head_timeout_ns,
+            body_timeout_ns=options.body_timeout_ns,
+            idle_timeout_ns=options.idle_timeout_ns,
+            access_log=options.access_log,
+        )
+        self._housekeeper = Housekeeper(self._gateway, loop, logs_access=options.access_log)
+        self._stop: asyncio.Future[int] = loop.create_future()
+        self._loaded = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._url = url_of(sockets[0])
+
+    @property
+    def loader_has_ended(self) -> bool:
+        return self._loaded.is_set()
+
+    async def serve(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._on_signal, number)
+        self._loop.add_reader(self._gateway.fd, self._gateway.drain)
+        make = connection_factory(self._gateway, self._housekeeper.on_connection)
+        servers = [await self._listen(make, sock) for sock in self._sockets]
+        logs.info(f"listening on {self._url}", {"event": "listening", "url": self._url})
+        # A daemon: a signal must be able to end the process while an engine reads a large file.
+        threading.Thread(target=self._load, name="loader", daemon=True).start()
+        try:
+            status = await self._stop
+        finally:
+            for server in servers:
+                server.close()
+        await self._drain()
+        return status
+
+    async def _listen(
+        self, make: Callable[[], asyncio.BaseProtocol], sock: socket.socket
+    ) -> asyncio.Server:
+        if sock.family == socket.AF_UNIX:
+            return await self._loop.create_unix_server(make, sock=sock)
+        return await self._loop.create_server(make, sock=sock)
+
+    # -- Loading -----------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """On the loader thread."""
+        failure: BaseException | None = None
+        try:
+            self._manager.load_all(logs.warning)
+        except BaseException as error:  # noqa: BLE001 The loop decides what becomes of it.
+            failure = error
+        # The loop is closed already when a signal came first.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._on_loaded, failure)
+
+    def _on_loaded(self, failure: BaseException | None) -> None:
+        self._loaded.set()
+        if failure is not None:
+            logs.LOGGER.error("loading failed", exc_info=failure)
+            self._finish(1)
+            return
+        models = list(self._manager.models.values())
+        for model in models:
+            for number, state in sorted(model.states.items()):
+                if state.reason:
+                    logs.error(f"{model.name} version {number} is not served: {state.reason}")
+            if model.problem:
+                logs.error(f"{model.name} is not served: {model.problem}")
+        if not self._manager.any_ready() and any(m.source.is_file for m in models):
+            self._finish(1)
+            return
+        if self._options.log_format == "json":
+            logs.info(f"serving at {self._url}", banner.fields(self._url, models))
+        elif logs.LOGGER.isEnabledFor(logs.logging.INFO):
+            shown = banner.text(self._url, self._options.host, models, self._options.unix_socket)
+            print(f"\n{shown}", file=sys.stderr, flush=True)  # noqa: T201 It is the banner.
+
+    # -- Metrics -----------------------------------------------------------------------------
+
+    def _render_metrics(self, respond: Callable[[Response], None]) -> None:
+        task = self._loop.create_task(self._respond_metrics(respond))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _respond_metrics(self, respond: Callable[[Response], None]) -> None:
+        try:
+            if "fastserve.server.metrics" not in sys.modules:
+                # In a thread, so that the first scrape does not stop the requests.
+                await asyncio.to_thread(importlib.import_module, "fastserve.server.metrics")
+            from fastserve.server import metrics
+
+            body = metrics.render(self._snapshot())
+            respond(Response(200, body, (("Content-Type", metrics.CONTENT_TYPE),)))
+        except ImportError:
+            respond(
+                error_response(
+                    501, "metrics need prometheus-client; install it: pip install prometheus-client"
+                )
+            )
+        except Exception:
+            logs.LOGGER.exception("rendering the metrics failed")
+            respond(error_response(500, "internal error; the server's log has the details"))
+
+    def _snapshot(self) -> "metrics.Snapshot":  # type: ignore[name-defined]  # noqa: F821, UP037
+        from fastserve.server import metrics
+
+        models = list(self._manager.models.values())
+        return metrics.Snapshot(
+            versions=tuple(
+                metrics.VersionStats(model.name, number, loaded.load_ns, loaded.servable.stats())
+                for model in models
+                for number, loaded in sorted(model.loaded.items())
+            ),
+            gateway=self._gateway.stats(),
+            connections=self._gateway.connections,
+            in_flight=self._gateway.in_flight,
+            ready={
+                (model.name, number): number in model.loaded
+                for model in models
+                for number in sorted(model.states)
+            },
+        )
+
+    # -- The end -----------------------------------------------------------------------------
+
+    def _on_signal(self, number: int) -> None:
+        if self._stop.done():
+            sys.stderr.flush()
+            os._exit(128 + number)
+        logs.info(
+            f"{signal.Signals(number).name}: draining,"
+            f" {format_duration_ns(self._options.drain_timeout_ns)} at most; once more exits at once"
+        )
+        self._finish(0)
+
+    def _finish(self, status: int) -> None:
+        if not self._stop.done():
+            self._router.is_draining = True
+            self._stop.set_result(status)
+
+    async def _drain(self) -> None:
+        self._gateway.begin_drain()
+        deadline_s = self._loop.time() + self._options.drain_timeout_ns / 1e9
+        while self._gateway.in_flight > 0 and self._loop.time() < deadline_s:
+            await asyncio.sleep(_DRAIN_POLL_S)
+        left = self._gateway.in_flight
+        if left:
+            logs.warning(f"{left} requests were still in flight when the time to drain was up")
+        self._housekeeper.stop()
+        self._loop.remove_reader(self._gateway.fd)
+        if self.loader_has_ended:
+            with contextlib.suppress(Error, _core.CoreError):
+                self._manager.retire_all()
+        if self._options.unix_socket:
+            Path(self._options.unix_socket).unlink(missing_ok=True)
+        logs.info("drained")
