@@ -93,9 +93,11 @@ class Servable:
         instance_count: int = 1,
         queue_depth: int = 1024,
         caller_runs: str = "auto",
+        join_requests: bool = True,
     ) -> None:
         """Make the instances and their threads. `inputs` and `outputs` are as served, in any order;
         shapes include the batch dimension. max_batch_size 0: the model has no batch dimension.
+        Without `join_requests` each request runs alone, however many rows it has.
         `caller_runs` is "auto" or "never". Raises CoreError INVALID_ARGUMENT when the served tensors
         do not fit the model's own."""
     @property
@@ -165,7 +167,8 @@ class Gateway:
         idle_timeout_ns: int = 120_000_000_000,
         access_log: bool = False,
     ) -> None:
-        """The body time-out is between two reads. on_control must not raise."""
+        """The body time-out is between two reads. on_control must not raise. It also gets inference
+        requests for models and versions that are not served: only Python knows why they are not."""
     @property
     def fd(self) -> int:
         """An eventfd, readable when completions wait: loop.add_reader(gateway.fd, gateway.drain)."""
