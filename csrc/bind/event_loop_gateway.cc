@@ -1,0 +1,83 @@
+#include "bind/event_loop_gateway.h"
+
+#include <utility>
+
+#include "bind/buffer_object.h"
+#include "bind/errors.h"
+
+namespace py = pybind11;
+
+namespace fastserve::bind {
+namespace {
+
+constexpr const char* kSelf = "fastserve.gateway";
+
+// The loop may keep a call that it has not made yet for longer than the gateway lives.
+PyObject* CallEndIteration(PyObject* capsule, PyObject*) {
+  auto** const self = static_cast<EventLoopGateway**>(PyCapsule_GetPointer(capsule, kSelf));
+  if (*self != nullptr) (*self)->EndIteration();
+  Py_RETURN_NONE;
+}
+
+PyMethodDef end_iteration_def = {"end_iteration", &CallEndIteration, METH_NOARGS, nullptr};
+
+void DeleteSelf(PyObject* capsule) {
+  delete static_cast<EventLoopGateway**>(PyCapsule_GetPointer(capsule, kSelf));
+}
+
+py::object NewReference(PyObject* object) {
+  if (object == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(object);
+}
+
+}  // namespace
+
+EventLoopGateway::EventLoopGateway(std::shared_ptr<ServingMap> serving_map, py::object loop,
+                                   py::object on_control, const GatewayOptions& options)
+    : on_control_(std::move(on_control)),
+      call_soon_(loop.attr("call_soon")),
+      self_(new EventLoopGateway*(this)),
+      core_(Take(Gateway::Create(std::move(serving_map), *this, options))) {
+  const py::object capsule = NewReference(PyCapsule_New(self_, kSelf, &DeleteSelf));
+  end_iteration_ = NewReference(PyCFunction_New(&end_iteration_def, capsule.ptr()));
+  const py::object shared =
+      NewReference(NewBufferObject(core_->shared_buffer(), {}, /*is_readonly=*/false));
+  shared_view_ = NewReference(PyMemoryView_FromObject(shared.ptr()));
+}
+
+EventLoopGateway::~EventLoopGateway() { *self_ = nullptr; }
+
+void EventLoopGateway::EndIteration() {
+  {
+    const py::gil_scoped_release released;
+    core_->RunModels();
+  }
+  core_->Drain(/*signalled=*/false);
+}
+
+void EventLoopGateway::ScheduleIteration() {
+  PyObject* const handle = PyObject_CallOneArg(call_soon_.ptr(), end_iteration_.ptr());
+  if (handle == nullptr) return PyErr_WriteUnraisable(call_soon_.ptr());  // The loop is closed.
+  Py_DECREF(handle);
+}
+
+void EventLoopGateway::OnControl(std::shared_ptr<ControlRequest> request) {
+  try {
+    on_control_(py::cast(std::move(request)));
+  } catch (py::error_already_set& error) {
+    error.discard_as_unraisable(on_control_);  // The request, dropped, is answered with 500.
+  }
+}
+
+int EventLoopGateway::Traverse(visitproc visit, void* arg) {
+  Py_VISIT(on_control_.ptr());
+  Py_VISIT(call_soon_.ptr());
+  return 0;
+}
+
+void EventLoopGateway::Clear() {
+  on_control_ = py::none();
+  call_soon_ = py::none();
+}
+
+}  // namespace fastserve::bind

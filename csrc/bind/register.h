@@ -1,0 +1,14 @@
+// One function per group of types; module.cc calls them in this order.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace fastserve::bind {
+
+void RegisterModels(pybind11::module_& module);     // TensorSpec, Model, open_...
+void RegisterServables(pybind11::module_& module);  // Servable, ServingMap
+void RegisterGateway(pybind11::module_& module);    // ControlRequest, Gateway
+void RegisterBuffer(pybind11::module_& module);     // Bytes that the core owns
+void RegisterConnection(pybind11::module_& module);
+
+}  // namespace fastserve::bind

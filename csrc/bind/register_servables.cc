@@ -1,0 +1,123 @@
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bind/errors.h"
+#include "bind/model.h"
+#include "bind/register.h"
+#include "serving/servable.h"
+#include "serving/serving_map.h"
+
+namespace py = pybind11;
+
+namespace fastserve::bind {
+namespace {
+
+std::shared_ptr<Servable> MakeServable(const Model& model, std::string name, int64_t version,
+                                       std::vector<TensorSpec> inputs,
+                                       std::vector<TensorSpec> outputs, int64_t max_batch_size,
+                                       Nanos max_queue_delay_ns,
+                                       std::vector<int64_t> preferred_batch_sizes,
+                                       int instance_count, size_t queue_depth,
+                                       const std::string& caller_runs, bool join_requests) {
+  if (caller_runs != "auto" && caller_runs != "never") {
+    Check(InvalidArgument("caller_runs is '", caller_runs, "', expected auto or never"));
+  }
+  ServableOptions options;
+  options.name = std::move(name);
+  options.version = version;
+  options.inputs = std::move(inputs);
+  options.outputs = std::move(outputs);
+  options.max_batch_size = max_batch_size;
+  options.join_requests = join_requests;
+  options.max_queue_delay = max_queue_delay_ns;
+  options.preferred_batch_sizes = std::move(preferred_batch_sizes);
+  options.instance_count = instance_count;
+  options.queue_depth = queue_depth;
+  options.caller_runs = caller_runs == "auto";
+  Result<std::shared_ptr<Servable>> servable = [&] {
+    const py::gil_scoped_release released;
+    return Servable::Create(model.backend, std::move(options));
+  }();
+  return Take(std::move(servable));
+}
+
+py::dict Durations(const DurationHistogram& histogram) {
+  py::list buckets;
+  uint64_t count = 0;
+  for (size_t i = 0; i < DurationHistogram::kBuckets; ++i) {
+    const uint64_t in_bucket = histogram.bucket(i);
+    count += in_bucket;
+    const bool is_last = i + 1 == DurationHistogram::kBuckets;
+    buckets.append(py::make_tuple(
+        is_last ? py::object(py::none()) : py::int_(DurationHistogram::UpperLimit(i)), in_bucket));
+  }
+  py::dict made;
+  made["buckets"] = buckets;
+  made["sum_ns"] = histogram.sum_ns();
+  made["count"] = count;  // Of these buckets: the total that goes with them.
+  return made;
+}
+
+template <typename Counters, typename Names>
+py::dict ByName(const Counters& counters, const Names& names) {
+  py::dict made;
+  for (size_t i = 0; i < names.size(); ++i) {
+    made[py::str(names[i].data(), names[i].size())] = counters[i].value();
+  }
+  return made;
+}
+
+py::dict StatsOf(const Servable& servable) {
+  const ServableStats& stats = servable.stats();
+  py::dict rows;
+  for (size_t i = 0; i < stats.batch_rows.size(); ++i) {
+    if (const uint64_t count = stats.batch_rows[i].value()) rows[py::int_(i)] = count;
+  }
+  py::dict made;
+  made["success"] = stats.success.value();
+  made["rows"] = stats.rows.value();
+  made["executions"] = stats.executions.value();
+  made["failure"] = ByName(stats.failures, kFailureReasonNames);
+  made["close_reasons"] = ByName(stats.closes, kCloseReasonNames);
+  made["batch_rows"] = rows;
+  made["queue_depth"] = servable.queue_depth();
+  made["caller_runs"] = stats.caller_runs.value();
+  made["queue_ns"] = Durations(stats.queue);
+  made["compute_ns"] = Durations(stats.compute);
+  made["request_ns"] = Durations(stats.request);
+  return made;
+}
+
+void Retire(ServingMap& map, const std::string& name, int64_t version) {
+  ServableHandle retired = Take(map.Retire(name, version));
+  // If this was the last reference, its threads are joined here.
+  const py::gil_scoped_release released;
+  retired.reset();
+}
+
+}  // namespace
+
+void RegisterServables(py::module_& module) {
+  py::class_<Servable, std::shared_ptr<Servable>>(module, "Servable", py::is_final())
+      .def(py::init(&MakeServable), py::arg("model"), py::kw_only(), py::arg("name"),
+           py::arg("version"), py::arg("inputs"), py::arg("outputs"), py::arg("max_batch_size") = 0,
+           py::arg("max_queue_delay_ns") = 0,
+           py::arg("preferred_batch_sizes") = std::vector<int64_t>(), py::arg("instance_count") = 1,
+           py::arg("queue_depth") = 1024, py::arg("caller_runs") = "auto",
+           py::arg("join_requests") = true)
+      .def_property_readonly("name", [](const Servable& servable) { return servable.name(); })
+      .def_property_readonly("version", &Servable::version)
+      .def("warm_up", &Servable::WarmUp, py::call_guard<py::gil_scoped_release>())
+      .def("stats", &StatsOf);
+  py::class_<ServingMap, std::shared_ptr<ServingMap>>(module, "ServingMap", py::is_final())
+      .def(py::init<>())
+      .def("publish", [](ServingMap& map,
+                         std::shared_ptr<Servable> servable) { map.Publish(std::move(servable)); })
+      .def("retire", &Retire, py::arg("name"), py::arg("version"));
+}
+
+}  // namespace fastserve::bind

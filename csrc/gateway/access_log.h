@@ -1,0 +1,64 @@
+// AccessLog: what is remembered of each request until the control plane fetches it.
+//
+// Bounded: when nobody fetches in time, the oldest records go and are counted.
+//
+// Threads: confined to the event loop's.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <utility>
+
+#include "base/clock.h"
+#include "gateway/gateway_stats.h"
+
+namespace fastserve {
+
+struct AccessRecord {
+  int64_t time_ns = 0;  // Of CLOCK_REALTIME, when the answer was handed to the socket.
+  std::string peer;
+  std::string method;
+  std::string path;
+  int status = 0;
+  std::string model;  // Empty for a control request, as are version and id.
+  std::string version;
+  std::string id;
+  uint64_t bytes_in = 0;  // Head and body.
+  uint64_t bytes_out = 0;
+  int64_t batch_rows = 0;  // 0 when it never ran.
+  // The phases in order; 0 for one that did not happen.
+  Nanos receive = 0;  // First byte to last byte.
+  Nanos queue = 0;
+  Nanos compute = 0;
+  Nanos send = 0;  // Computed to handed to the socket.
+  Nanos total = 0;
+};
+
+class AccessLog {
+ public:
+  // Some seconds of a busy server.
+  static constexpr size_t kRecordsMax = 65'536;
+
+  AccessLog(bool enabled, GatewayStats& stats) : enabled_(enabled), stats_(stats) {}
+
+  bool enabled() const { return enabled_; }
+
+  void Add(AccessRecord record) {
+    if (records_.size() == kRecordsMax) {
+      records_.pop_front();
+      stats_.access_records_dropped.Add();
+    }
+    records_.push_back(std::move(record));
+  }
+
+  std::deque<AccessRecord> Take() { return std::exchange(records_, {}); }
+
+ private:
+  const bool enabled_;
+  GatewayStats& stats_;
+  std::deque<AccessRecord> records_;
+};
+
+}  // namespace fastserve

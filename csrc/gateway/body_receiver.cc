@@ -1,0 +1,107 @@
+#include "gateway/body_receiver.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+
+namespace fastserve {
+namespace {
+
+// A chunked body begins with this much room; it doubles.
+constexpr size_t kFirstRoomBytes = 16 << 10;
+
+// So that the bytes behind the JSON part begin on a line. JSON that is longer than the body is
+// refused by the codec; here it must only do no harm.
+size_t StartFor(std::optional<uint64_t> json_bytes) {
+  constexpr size_t kLine = SlabPool::kAlignment;
+  return json_bytes ? (kLine - *json_bytes % kLine) % kLine : 0;
+}
+
+}  // namespace
+
+BodyReceiver::BodyReceiver(std::shared_ptr<Admission> admission, std::shared_ptr<SlabPool> pool)
+    : admission_(std::move(admission)), pool_(std::move(pool)) {}
+
+BodyReceiver::BodyReceiver(BodyReceiver&& other) noexcept
+    : admission_(other.admission_),
+      pool_(other.pool_),
+      slab_(std::move(other.slab_)),
+      start_(other.start_),
+      length_(std::exchange(other.length_, 0)),
+      received_(std::exchange(other.received_, 0)),
+      reserved_(std::exchange(other.reserved_, 0)) {}
+
+BodyReceiver& BodyReceiver::operator=(BodyReceiver&& other) noexcept {
+  std::swap(admission_, other.admission_);
+  std::swap(pool_, other.pool_);
+  std::swap(slab_, other.slab_);
+  std::swap(start_, other.start_);
+  std::swap(length_, other.length_);
+  std::swap(received_, other.received_);
+  std::swap(reserved_, other.reserved_);
+  return *this;
+}
+
+Status BodyReceiver::Start(uint64_t length, std::optional<uint64_t> json_bytes) {
+  Reset();
+  if (length == 0) return {};
+  FS_RETURN_IF_ERROR(admission_->Reserve(length));
+  reserved_ = length;
+  start_ = StartFor(json_bytes);
+  slab_ = pool_->Acquire(start_ + length);
+  if (!slab_) return Unavailable("no memory for a body of ", length, " bytes, try again later");
+  length_ = length;
+  return {};
+}
+
+std::span<std::byte> BodyReceiver::Tail() const {
+  if (complete()) return {};
+  return slab_->bytes().subspan(start_ + received_, length_ - received_);
+}
+
+void BodyReceiver::Received(size_t bytes) {
+  FS_CHECK_OP(bytes, <=, length_ - received_);
+  received_ += bytes;
+}
+
+void BodyReceiver::StartChunked(std::optional<uint64_t> json_bytes) {
+  Reset();
+  start_ = StartFor(json_bytes);
+}
+
+Status BodyReceiver::Append(std::string_view data) {
+  if (data.empty()) return {};
+  if (data.size() > length_ - received_) {
+    FS_RETURN_IF_ERROR(Grow(std::max({received_ + data.size(), 2 * length_, kFirstRoomBytes})));
+  }
+  std::memcpy(slab_->data() + start_ + received_, data.data(), data.size());
+  received_ += data.size();
+  return {};
+}
+
+Status BodyReceiver::Grow(size_t length) {
+  length = std::min(length, std::max(received_, admission_->options().body_bytes_max));
+  FS_RETURN_IF_ERROR(admission_->Reserve(length - reserved_));
+  reserved_ = length;
+  BufferRef larger = pool_->Acquire(start_ + length);
+  if (!larger) return Unavailable("no memory for a body of ", length, " bytes, try again later");
+  if (received_ > 0) std::memcpy(larger->data() + start_, slab_->data() + start_, received_);
+  slab_ = std::move(larger);
+  length_ = length;
+  return {};
+}
+
+std::span<const std::byte> BodyReceiver::bytes() const {
+  if (!slab_) return {};
+  return slab_->bytes().subspan(start_, received_);
+}
+
+void BodyReceiver::Reset() {
+  slab_ = BufferRef();
+  if (reserved_ > 0) admission_->Release(reserved_);
+  start_ = length_ = received_ = reserved_ = 0;
+}
+
+}  // namespace fastserve

@@ -1,0 +1,324 @@
+#include "gateway/connection.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "gateway/gateway.h"
+#include "gateway/router.h"
+#include "protocol/kserve_rest.h"
+
+namespace fastserve {
+namespace {
+
+// Of the next requests, while one is under way; then the socket is left to fill.
+constexpr size_t kPendingBytesMax = 64 << 10;
+// A body that cannot be received: too large for any request is 413.
+int StatusOfBodyError(Code code) { return code == Code::kOutOfRange ? 413 : HttpStatusOf(code); }
+
+}  // namespace
+
+Connection::Connection(Gateway& gateway, ConnectionIo& io, std::string peer, Nanos now)
+    : gateway_(gateway),
+      io_(io),
+      peer_(std::move(peer)),
+      now_(now),
+      deadline_ns_(now + gateway.options_.head_timeout) {
+  gateway_.connections_.Add(this);
+  gateway_.stats_.connections_opened.Add();
+  if (gateway_.connections_.size() > gateway_.options_.connections_max) {
+    Refuse(503, StrCat("the server has its ", gateway_.options_.connections_max,
+                       " connections already, try again later"));
+  }
+}
+
+Connection::~Connection() { Lost(); }
+
+std::span<std::byte> Connection::GetBuffer() {
+  if (state_ == State::kBody) return exchange_->body.Tail();
+  return gateway_.shared_buffer();
+}
+
+bool Connection::reads_into_shared_buffer() const { return state_ != State::kBody; }
+
+void Connection::BufferUpdated(size_t bytes) {
+  now_ = NowNanos();
+  gateway_.stats_.bytes_in.Add(bytes);
+  if (state_ == State::kBody) {
+    exchange_->body.Received(bytes);
+    deadline_ns_ = now_ + gateway_.options_.body_timeout;
+    if (exchange_->body.complete()) Dispatch();
+    return;
+  }
+  const std::string_view data(reinterpret_cast<const char*>(gateway_.shared_buffer_.get()), bytes);
+  if (pending_.empty()) {
+    pending_.append(data.substr(Consume(data)));
+  } else {
+    pending_.append(data);
+    ConsumePending();
+  }
+  LimitPending();
+}
+
+size_t Connection::Consume(std::string_view data) {
+  consuming_ = true;
+  size_t used = 0;
+  size_t step = 1;
+  while (step > 0 && used < data.size()) {
+    const std::string_view rest = data.substr(used);
+    switch (state_) {
+      case State::kHead:
+        step = writing_paused_ ? 0 : ConsumeHead(rest);
+        break;
+      case State::kBody:
+        step = ConsumeBody(rest);
+        break;
+      case State::kChunks:
+        step = ConsumeChunks(rest);
+        break;
+      case State::kBusy:
+        step = 0;
+        break;
+      case State::kLingering:
+      case State::kClosed:
+        step = rest.size();
+        break;
+    }
+    used += step;
+  }
+  consuming_ = false;
+  return used;
+}
+
+void Connection::ConsumePending() {
+  if (consuming_ || pending_.empty()) return;
+  pending_.erase(0, Consume(pending_));
+  LimitPending();
+}
+
+void Connection::LimitPending() {
+  const bool is_full = pending_.size() >= kPendingBytesMax;
+  if (is_full == reading_paused_ || state_ == State::kClosed) return;
+  reading_paused_ = is_full;
+  is_full ? io_.PauseReading() : io_.ResumeReading();
+}
+
+size_t Connection::ConsumeHead(std::string_view data) {
+  if (!head_has_begun_) {
+    head_has_begun_ = true;
+    first_byte_ns_ = now_;
+    deadline_ns_ = now_ + gateway_.options_.head_timeout;
+  }
+  switch (head_reader_.Read(data, &head_)) {
+    case Http1Progress::kNeedMore:
+      return 0;
+    case Http1Progress::kFailed:
+      keep_alive_ = false;
+      Refuse(head_reader_.error().status, head_reader_.error().message);
+      return data.size();
+    case Http1Progress::kDone:
+      break;
+  }
+  const size_t used = head_.bytes;
+  BeginRequest();
+  return used;
+}
+
+void Connection::BeginRequest() {
+  head_has_begun_ = false;
+  gateway_.stats_.requests.Add();
+  keep_alive_ = head_.keep_alive;
+  is_head_request_ = head_.method == "HEAD";
+  exchange_ = gateway_.NewExchange();
+  exchange_->connection = this;
+  exchange_->head_bytes = head_.bytes;
+  exchange_->first_byte_ns = first_byte_ns_;
+  if (gateway_.access_log_.enabled()) {
+    exchange_->method = head_.method;
+    exchange_->path = PathOf(head_.target);
+  }
+  std::string storage;
+  const Route route = FindRoute(head_.method, head_.target, &storage);
+  if (route.is_infer) {
+    exchange_->servable = gateway_.serving_.Find(route.model, route.version);
+    exchange_->inference_header_length = head_.inference_header_length;
+  }
+  if (!exchange_->servable) {
+    BeginControl();
+  } else if (const std::string_view coding = head_.Field("content-encoding");
+             !coding.empty() && !EqualsIgnoringCase(coding, "identity")) {
+    refusal_ = {415, StrCat("Content-Encoding '", coding.substr(0, 40),
+                            "' is not available, send the body as it is")};
+  }
+  BeginBody();
+}
+
+void Connection::BeginControl() {
+  control_ = std::make_shared<ControlRequest>(std::move(exchange_->body));
+  control_->method = head_.method;
+  control_->target = head_.target;
+  control_->query = QueryOf(head_.target);
+  if (!PercentDecode(PathOf(head_.target), &control_->path)) control_->path = PathOf(head_.target);
+  for (const HttpField& field : head_.fields) {
+    control_->headers.emplace_back(field.name, field.value);
+  }
+}
+
+void Connection::BeginBody() {
+  Status status;
+  deadline_ns_ = now_ + gateway_.options_.body_timeout;
+  switch (head_.body) {
+    case HttpBody::kNone:
+      Dispatch();
+      return;
+    case HttpBody::kLength:
+      state_ = State::kBody;
+      status = exchange_->body.Start(head_.content_length, exchange_->inference_header_length);
+      break;
+    case HttpBody::kChunked:
+      state_ = State::kChunks;
+      exchange_->body.StartChunked(exchange_->inference_header_length);
+      chunks_.Reset(gateway_.options_.body_bytes_max);
+      break;
+  }
+  if (!status.ok()) {
+    Refuse(StatusOfBodyError(status.code()), status.message());
+  } else if (head_.expects_continue) {
+    const OutputPart part{kHttp1Continue, {}};
+    io_.Write({&part, 1});
+  }
+}
+
+size_t Connection::ConsumeBody(std::string_view data) {
+  const std::span<std::byte> tail = exchange_->body.Tail();
+  const size_t used = std::min(tail.size(), data.size());
+  std::memcpy(tail.data(), data.data(), used);
+  exchange_->body.Received(used);
+  if (exchange_->body.complete()) Dispatch();
+  return used;
+}
+
+size_t Connection::ConsumeChunks(std::string_view data) {
+  deadline_ns_ = now_ + gateway_.options_.body_timeout;
+  const ChunkedReader::Step step = chunks_.Read(data);
+  if (step.progress == Http1Progress::kFailed) {
+    Refuse(chunks_.error().status, chunks_.error().message);
+    return data.size();
+  }
+  if (Status status = exchange_->body.Append(step.data); !status.ok()) {
+    Refuse(StatusOfBodyError(status.code()), status.message());
+    return data.size();
+  }
+  if (step.progress == Http1Progress::kDone) {
+    exchange_->body.FinishChunked();
+    Dispatch();
+  }
+  return step.consumed;
+}
+
+void Connection::Dispatch() {
+  state_ = State::kBusy;
+  deadline_ns_ = kNever;
+  exchange_->received_ns = now_;
+  ++gateway_.in_flight_;
+  if (refusal_.status != 0) {
+    const HttpError refusal = std::exchange(refusal_, {.status = 0, .message = {}});
+    AnswerError(refusal.status, refusal.message);
+    return DropExchange();
+  }
+  if (control_ != nullptr) return DispatchControl();
+  Status status = gateway_.codec_.DecodeRequest(*exchange_, now_);
+  if (status.ok()) return gateway_.Submit(exchange_, now_);
+  const bool is_invalid = HttpStatusOf(status.code()) < 500;
+  exchange_->servable->stats().CountFailure(is_invalid ? FailureReason::kInvalid
+                                                       : FailureReason::kRejected);
+  AnswerError(HttpStatusOf(status.code()), status.message());
+  DropExchange();
+}
+
+void Connection::DispatchControl() {
+  // From here on it belongs to whoever answers it; dropping it is an answer, too.
+  std::shared_ptr<ControlRequest> request = std::move(control_);
+  request->body = std::move(exchange_->body);
+  request->connection = this;
+  answering_ = request.get();
+  gateway_.host_.OnControl(std::move(request));
+}
+
+void Connection::Lost() {
+  if (previous_ == this) return;
+  if (answering_ != nullptr) {
+    answering_->connection = nullptr;
+    answering_ = nullptr;
+    --gateway_.in_flight_;
+  } else if (state_ == State::kBusy) {
+    // With the scheduler: it ends there, before it runs if it has not begun.
+    exchange_->connection = nullptr;
+    exchange_->request.cancelled.store(true, std::memory_order_relaxed);
+    exchange_ = nullptr;
+  }
+  state_ = State::kClosed;
+  DropExchange();
+  gateway_.connections_.Remove(this);
+  gateway_.stats_.connections_closed.Add();
+}
+
+void Connection::PauseWriting() {
+  writing_paused_ = true;
+  if (deadline_ns_ == kNever) return;  // The answer that is under way is not what it waits for.
+  deadline_ns_ = now_ + gateway_.options_.idle_timeout;
+}
+
+void Connection::ResumeWriting() {
+  writing_paused_ = false;
+  now_ = NowNanos();
+  if (state_ != State::kHead) return;
+  deadline_ns_ = now_ + gateway_.options_.idle_timeout;
+  ConsumePending();
+}
+
+void Connection::CheckDeadline(Nanos now) {
+  if (now < deadline_ns_) return;
+  now_ = now;
+  if (writing_paused_ || state_ == State::kClosed) return io_.Abort();
+  switch (state_) {
+    case State::kHead:
+      if (head_has_begun_) {
+        Refuse(408, "the request's head did not arrive in time");
+      } else {
+        state_ = State::kClosed;
+        io_.Close();
+      }
+      break;
+    case State::kBody:
+    case State::kChunks:
+      Refuse(408, "the request's body did not arrive in time");
+      break;
+    default:
+      io_.Abort();
+  }
+}
+
+void Connection::BeginDrain() {
+  if (state_ != State::kHead || head_has_begun_) return;
+  state_ = State::kClosed;
+  io_.Close();
+}
+
+void ConnectionList::Add(Connection* connection) {
+  connection->previous_ = nullptr;
+  connection->next_ = first_;
+  if (first_ != nullptr) first_->previous_ = connection;
+  first_ = connection;
+  ++size_;
+}
+
+void ConnectionList::Remove(Connection* connection) {
+  (connection->previous_ != nullptr ? connection->previous_->next_ : first_) = connection->next_;
+  if (connection->next_ != nullptr) connection->next_->previous_ = connection->previous_;
+  connection->previous_ = connection;  // Marks it as removed.
+  connection->next_ = nullptr;
+  --size_;
+}
+
+}  // namespace fastserve

@@ -1,0 +1,169 @@
+// Connection: one HTTP/1.1 connection without its socket.
+//
+// Whoever owns the socket (the event loop) reads into GetBuffer and reports what happened; what the
+// connection wants of the socket it says to its ConnectionIo. One request is under way at a time,
+// so that answers keep the order of their requests; while it is, bytes of the next ones are kept up
+// to a limit, and the socket is read on, so that a client that leaves is seen.
+//
+//   head  -> body      the head is complete, is well-formed and is admitted
+//   body  -> busy      the body is complete; it was submitted, or given to the control plane
+//   busy  -> head      the answer was handed to the socket
+//   any   -> closing   an error after which nobody knows where the next request begins, or the end
+//
+// Errors of a request are answered and the connection goes on; errors of a connection are answered,
+// then what still comes is read and dropped for a while (a reset would take the answer away from
+// the client), then it is closed.
+//
+// Threads: confined to the loop's.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "gateway/control_request.h"
+#include "gateway/exchange.h"
+#include "gateway/infer_codec.h"
+#include "protocol/http1.h"
+#include "protocol/http1_response.h"
+
+namespace fastserve {
+
+class Gateway;
+
+// The socket, as a connection sees it. None of these calls back into the connection.
+class ConnectionIo {
+ public:
+  virtual ~ConnectionIo() = default;
+  // Sends the parts in order, or keeps them until they can be sent.
+  virtual void Write(std::span<const OutputPart> parts) = 0;
+  virtual void PauseReading() = 0;
+  virtual void ResumeReading() = 0;
+  // Sends what was written, then says that no more comes. Reading goes on.
+  virtual void FinishWriting() = 0;
+  // Sends what was written, then closes.
+  virtual void Close() = 0;
+  // Closes at once; what was written may be lost.
+  virtual void Abort() = 0;
+};
+
+class Connection {
+ public:
+  Connection(Gateway& gateway, ConnectionIo& io, std::string peer, Nanos now);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // Where the socket's next bytes go; never empty. Good until BufferUpdated.
+  std::span<std::byte> GetBuffer();
+  // True while GetBuffer is the buffer that all connections share.
+  bool reads_into_shared_buffer() const;
+  // What keeps GetBuffer's bytes alive when they are not shared.
+  const BufferRef& body_owner() const { return exchange_->body.owner(); }
+  // `bytes` of it were filled.
+  void BufferUpdated(size_t bytes);
+
+  // The socket is gone; nothing of `io` is called any more.
+  void Lost();
+  // The socket has more to send than it likes; no further request is begun until it has less.
+  void PauseWriting();
+  void ResumeWriting();
+
+  // Called when the deadline of the present phase may have passed.
+  void CheckDeadline(Nanos now);
+  // The server drains: closes now if nothing is under way, else after the answer.
+  void BeginDrain();
+
+  // The exchange that is under way has ended: answers it and is done with it.
+  void AnswerInference(Nanos now);
+  // The answer to the control request that is under way.
+  void AnswerControl(int status, std::string_view body, std::span<const HttpHeader> headers);
+
+ private:
+  friend class ConnectionList;
+  enum class State : uint8_t { kHead, kBody, kChunks, kBusy, kLingering, kClosed };
+
+  // Takes as much of `data` as it can now; returns how much.
+  size_t Consume(std::string_view data);
+  size_t ConsumeHead(std::string_view data);
+  size_t ConsumeBody(std::string_view data);
+  size_t ConsumeChunks(std::string_view data);
+  void ConsumePending();
+  void LimitPending();
+
+  void BeginRequest();
+  void BeginControl();
+  void BeginBody();
+  void Dispatch();
+  void DispatchControl();
+  // The answer was handed to the socket: what comes next?
+  void EndRequest();
+
+  // Answers {"error": ...} to a request that was read to its end.
+  void AnswerError(int status, std::string_view message);
+  // The same, and closes: the request was not read to its end, or its end is unknown.
+  void Refuse(int status, std::string_view message);
+  // `tensors` follow `body`. Fills in what every answer has.
+  void Send(Http1ResponseHead head, std::string_view body, std::span<const OutputPart> tensors);
+  void RecordAccess(int status, size_t bytes_out);
+  void DropExchange();
+
+  Gateway& gateway_;
+  ConnectionIo& io_;
+  const std::string peer_;
+  State state_ = State::kHead;
+  bool consuming_ = false;
+  bool writing_paused_ = false;
+  bool reading_paused_ = false;
+  bool keep_alive_ = true;
+  bool is_head_request_ = false;
+  bool head_has_begun_ = false;
+  Nanos now_;          // When the loop last called.
+  Nanos deadline_ns_;  // When the client must have done what this phase waits for.
+  Nanos first_byte_ns_ = 0;
+
+  Http1HeadReader head_reader_;
+  Http1Head head_;
+  ChunkedReader chunks_;
+  std::string pending_;  // Received and not yet taken.
+  // The request that is received or under way; the scheduler has it while `state_` is kBusy, unless
+  // somebody else is answering it.
+  Exchange* exchange_ = nullptr;
+  std::shared_ptr<ControlRequest> control_;  // While it is received.
+  ControlRequest* answering_ = nullptr;      // While the control plane has it.
+  // What to answer when the body is there: the head alone was reason enough, but the connection
+  // goes on only if the body is read.
+  HttpError refusal_{.status = 0, .message = {}};
+
+  Connection* previous_ = nullptr;  // In the gateway's list.
+  Connection* next_ = nullptr;
+};
+
+// The open connections of a gateway.
+class ConnectionList {
+ public:
+  void Add(Connection* connection);
+  void Remove(Connection* connection);
+  size_t size() const { return size_; }
+
+  // Calls `visit` for each; a visit may close its own connection.
+  template <typename Visit>
+  void ForEach(Visit&& visit) {
+    for (Connection* connection = first_; connection != nullptr;) {
+      Connection* const next = connection->next_;
+      visit(*connection);
+      connection = next;
+    }
+  }
+
+ private:
+  Connection* first_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace fastserve

@@ -1,0 +1,27 @@
+#include "gateway/control_request.h"
+
+#include "gateway/connection.h"
+
+namespace fastserve {
+
+ControlRequest::~ControlRequest() {
+  if (answered || connection == nullptr) return;
+  static_cast<void>(Respond(500, "", {}));
+}
+
+Status ControlRequest::Respond(int status, std::string_view content,
+                               std::span<const HttpHeader> fields) {
+  if (answered) return FailedPrecondition("the request is answered already");
+  if (status < 200 || status > 599) {
+    return InvalidArgument("status is ", status, ", expected 200 to 599");
+  }
+  for (const HttpHeader& field : fields) {
+    if (!HeaderIsSafe(field)) return InvalidArgument("header '", field.name, "' cannot be sent");
+  }
+  answered = true;
+  Connection* const to = std::exchange(connection, nullptr);
+  if (to != nullptr) to->AnswerControl(status, content, fields);
+  return {};
+}
+
+}  // namespace fastserve

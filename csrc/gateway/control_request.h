@@ -1,0 +1,46 @@
+// ControlRequest: a request that the control plane answers: health, metadata, metrics, anything
+// that is no inference.
+//
+// Exactly one Respond each; a control request that is dropped without one is answered with 500.
+//
+// Threads: confined to the event loop's.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "gateway/body_receiver.h"
+#include "protocol/http1_response.h"
+
+namespace fastserve {
+
+class Connection;
+
+struct ControlRequest {
+  std::string method;
+  std::string target;  // As received, with the query.
+  std::string path;    // Percent-decoded.
+  std::string query;
+  std::vector<std::pair<std::string, std::string>> headers;
+  BodyReceiver body;
+  bool keep_alive = true;
+  Connection* connection = nullptr;  // Null when answered, or when the client has left.
+  bool answered = false;
+
+  explicit ControlRequest(BodyReceiver&& received) : body(std::move(received)) {}
+  ~ControlRequest();
+  ControlRequest(const ControlRequest&) = delete;
+  ControlRequest& operator=(const ControlRequest&) = delete;
+
+  // Errors: FAILED_PRECONDITION when it was answered already, INVALID_ARGUMENT for a status or a
+  // header that cannot be sent. An answer to a client that has left goes nowhere.
+  Status Respond(int status, std::string_view body, std::span<const HttpHeader> headers);
+};
+
+}  // namespace fastserve

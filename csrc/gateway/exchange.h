@@ -1,0 +1,83 @@
+// Exchange: one inference over HTTP, from the head of its request to the last byte of its answer.
+//
+// It carries what the phases hand to each other: the connection fills the body, the codec binds it
+// to the model, the scheduler gives it back through ResponseSink, and the connection sends the
+// answer. Exchanges are reused (Gateway keeps a pool), with the capacity of their vectors.
+//
+// Threads: all members belong to the loop's thread, except from Servable::Submit until it comes out
+// of the CompletionQueue: then `request`, `outputs`, `responses` and `end` are the scheduler's and
+// the loop may touch `connection` and `request.cancelled` only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "gateway/body_receiver.h"
+#include "gateway/completion_queue.h"
+#include "gateway/tensor_arena.h"
+#include "serving/inference_request.h"
+#include "serving/servable.h"
+
+namespace fastserve {
+
+class Connection;
+
+// An output that the answer shall have.
+struct WantedOutput {
+  size_t index;  // In Servable::outputs().
+  bool binary;
+};
+
+class Exchange final : public CompletionLink, public ResponseSink {
+ public:
+  Exchange(std::shared_ptr<CompletionQueue> queue, std::shared_ptr<Admission> admission,
+           std::shared_ptr<SlabPool> pool);
+
+  // ResponseSink: on any thread.
+  void OnResponse(InferenceRequest& request, std::span<ResponseOutput> outputs) override;
+  void OnEnd(RequestPtr request, Status status) override;
+
+  // Called when it has come out of the queue (or never went in): as new.
+  void Clear(std::shared_ptr<CompletionQueue> queue);
+  // Ends an exchange whose loop is gone.
+  static void Orphan(Exchange* exchange);
+
+  Connection* connection = nullptr;  // Null when the client has left.
+  ServableHandle servable;
+
+  // From the head.
+  bool keep_alive = true;
+  std::optional<uint64_t> inference_header_length;
+  size_t head_bytes = 0;
+  std::string method;  // Only with an access log, as is the path.
+  std::string path;
+
+  BodyReceiver body;
+  TensorArena arena;  // Tensors that the body does not hold as they are.
+
+  // From the body.
+  std::string id;
+  bool has_id = false;
+  std::vector<WantedOutput> wanted;
+  InferenceRequest request;
+
+  // From the scheduler.
+  std::vector<ResponseOutput> outputs;  // Of the first response.
+  size_t responses = 0;
+  Status end;
+
+  Nanos first_byte_ns = 0;
+  Nanos received_ns = 0;
+
+ private:
+  std::shared_ptr<CompletionQueue> queue_;  // Null while it is in the queue.
+};
+
+}  // namespace fastserve

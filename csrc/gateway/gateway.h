@@ -1,0 +1,125 @@
+// Gateway: what the connections of one event loop share.
+//
+//   read events -> Connection -> Servable::Submit ... ScheduleIteration() once
+//   end of the loop's iteration -> RunIteration(): cheap models run here, others' threads are woken
+//   eventfd, or the end of an iteration -> Drain(): finished exchanges are answered
+//
+// Threads: everything on the loop's thread; stats from any. (RunModels may be called without the
+// lock of an interpreter: it calls no host.)
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "gateway/access_log.h"
+#include "gateway/completion_queue.h"
+#include "gateway/connection.h"
+#include "gateway/control_request.h"
+#include "gateway/exchange.h"
+#include "gateway/gateway_stats.h"
+#include "gateway/infer_codec.h"
+#include "memory/slab_pool.h"
+#include "serving/admission.h"
+#include "serving/serving_map.h"
+
+namespace fastserve {
+
+// What the gateway asks of the program around it.
+class GatewayHost {
+ public:
+  virtual ~GatewayHost() = default;
+  // RunModels and then Drain(false) are to be called when the loop has read what can be read now.
+  virtual void ScheduleIteration() = 0;
+  // A control request; it may be answered during the call.
+  virtual void OnControl(std::shared_ptr<ControlRequest> request) = 0;
+};
+
+struct GatewayOptions {
+  size_t body_bytes_max = size_t{64} << 20;
+  size_t in_flight_bytes_max = size_t{1} << 30;
+  size_t connections_max = 10'000;
+  Nanos head_timeout = 30 * kSecond;
+  Nanos body_timeout = 60 * kSecond;  // Between two reads.
+  Nanos idle_timeout = 120 * kSecond;
+  bool access_log = false;
+};
+
+class Gateway {
+ public:
+  // At most this much of the loop's time goes to models in one iteration.
+  static constexpr Nanos kIterationBudget = 1 * kMillisecond;
+  // One read of a socket that is not a large body; as much as libuv suggests.
+  static constexpr size_t kSharedBufferBytes = 64 << 10;
+  // Answers up to this size are copied into one piece: cheaper than a vector of pieces.
+  static constexpr size_t kCopiedBytesMax = 16 << 10;
+
+  static Result<std::unique_ptr<Gateway>> Create(std::shared_ptr<ServingMap> serving_map,
+                                                 GatewayHost& host, const GatewayOptions& options);
+  ~Gateway();
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  // For the loop's poller: readable when completions wait.
+  int fd() const { return completions_->fd(); }
+
+  // Where the sockets of connections that await a head are read into.
+  std::span<std::byte> shared_buffer() const { return {shared_buffer_.get(), kSharedBufferBytes}; }
+
+  // Runs or wakes what was submitted since the last call.
+  void RunModels();
+  // Answers what is finished. `signalled`: fd() was found readable.
+  void Drain(bool signalled);
+  // Closes the connections whose time is up; returns how many are open.
+  size_t Sweep(Nanos now);
+  // From now on answers close their connection, and connections without a request are closed.
+  void BeginDrain();
+
+  bool is_draining() const { return is_draining_; }
+  size_t connections() const { return connections_.size(); }
+  size_t in_flight() const { return in_flight_; }
+  size_t in_flight_bytes() const { return admission_->in_flight_bytes(); }
+  const GatewayStats& stats() const { return stats_; }
+  AccessLog& access_log() { return access_log_; }
+
+ private:
+  friend class Connection;
+  Gateway(std::shared_ptr<ServingMap> serving_map, GatewayHost& host, const GatewayOptions& options,
+          std::shared_ptr<CompletionQueue> completions);
+
+  Exchange* NewExchange();
+  void Recycle(Exchange* exchange);
+  void Submit(Exchange* exchange, Nanos now);
+  void Finish(Exchange* exchange, Nanos now);
+  void ScheduleIteration();
+
+  const GatewayOptions options_;
+  GatewayHost& host_;
+  const std::shared_ptr<ServingMap> serving_map_;
+  ServingMap::Reader serving_;
+  const std::shared_ptr<Admission> admission_;
+  const std::shared_ptr<SlabPool> pool_;
+  const std::shared_ptr<CompletionQueue> completions_;
+  InferCodec codec_;
+  GatewayStats stats_;
+  AccessLog access_log_;
+  ConnectionList connections_;
+  std::vector<std::unique_ptr<Exchange>> idle_exchanges_;
+  std::vector<ServableHandle> submitted_;  // In this iteration, each once.
+  size_t in_flight_ = 0;
+  bool iteration_is_scheduled_ = false;
+  bool is_draining_ = false;
+  // Scratch that connections share, for the capacity.
+  std::unique_ptr<std::byte[]> shared_buffer_;
+  ByteWriter head_writer_;
+  std::vector<OutputPart> parts_;
+  EncodedBody encoded_;
+};
+
+}  // namespace fastserve

@@ -1,0 +1,118 @@
+#include "gateway/infer_codec.h"
+
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+namespace fastserve {
+namespace {
+
+bool IsWithin(std::span<const std::byte> inner, std::span<const std::byte> outer) {
+  return inner.data() >= outer.data() && inner.data() < outer.data() + outer.size();
+}
+
+// Engines load elements of their size: a tensor that lies across moves to memory where it does not.
+Status Align(std::string_view name, Tensor* tensor, TensorArena& arena) {
+  const size_t element = ElementBytes(tensor->type);
+  if (element < 2 || reinterpret_cast<uintptr_t>(tensor->bytes.data()) % element == 0) return {};
+  const std::span<std::byte> aligned = arena.Allocate(tensor->bytes.size());
+  if (aligned.empty()) return Unavailable("no memory for input '", name, "', try again later");
+  std::memcpy(aligned.data(), tensor->bytes.data(), aligned.size());
+  tensor->bytes = aligned;
+  return {};
+}
+
+}  // namespace
+
+Status InferCodec::DecodeBody(Exchange& exchange) {
+  const std::span<const std::byte> bytes = exchange.body.bytes();
+  const std::optional<uint64_t> header = exchange.inference_header_length;
+  if (header == uint64_t{0}) {
+    const Servable& servable = *exchange.servable;
+    return DecodeRawBinary(bytes, servable.inputs(), servable.has_batch_dimension(), exchange.arena,
+                           &body_);
+  }
+  if (bytes.empty()) return InvalidArgument("request: the body is empty, expected a JSON object");
+  return decoder_.Decode(bytes, header, exchange.arena, &body_);
+}
+
+Status InferCodec::ChooseOutputs(Exchange& exchange) {
+  const Servable& servable = *exchange.servable;
+  exchange.wanted.clear();
+  if (body_.outputs.empty()) {
+    for (size_t i = 0; i < servable.outputs().size(); ++i) {
+      exchange.wanted.push_back({i, body_.binary_output_default});
+    }
+    return {};
+  }
+  for (const InferOutput& output : body_.outputs) {
+    Result<size_t> index = servable.FindOutput(output.name);
+    if (!index.ok()) return std::move(index).status();
+    if (output.classification > 0) {
+      return Unimplemented("output '", output.name,
+                           "': classification is not available, ask for the tensor itself");
+    }
+    for (const WantedOutput& other : exchange.wanted) {
+      if (other.index == *index) {
+        return InvalidArgument("output '", output.name, "' is asked for twice");
+      }
+    }
+    exchange.wanted.push_back({*index, output.binary});
+  }
+  return {};
+}
+
+Status InferCodec::DecodeRequest(Exchange& exchange, Nanos now) {
+  body_.Clear();
+  FS_RETURN_IF_ERROR(DecodeBody(exchange));
+  exchange.has_id = body_.has_id;
+  exchange.id = body_.id;
+  FS_RETURN_IF_ERROR(ChooseOutputs(exchange));
+  inputs_.clear();
+  const std::span<const std::byte> received = exchange.body.bytes();
+  for (InferInput& input : body_.inputs) {
+    FS_RETURN_IF_ERROR(Align(input.name, &input.tensor, exchange.arena));
+    const bool in_body = IsWithin(input.tensor.bytes, received);
+    inputs_.push_back(
+        {input.name, input.tensor,
+         in_body ? exchange.body.owner() : exchange.arena.OwnerOf(input.tensor.bytes)});
+  }
+  FS_RETURN_IF_ERROR(exchange.servable->Bind(inputs_, &exchange.request));
+  constexpr auto kTimeoutMaxUs = static_cast<uint64_t>(kNever / kMicrosecond / 2);
+  exchange.request.deadline_ns = body_.timeout_us == 0 || body_.timeout_us > kTimeoutMaxUs
+                                     ? kNever
+                                     : now + static_cast<Nanos>(body_.timeout_us) * kMicrosecond;
+  return {};
+}
+
+Status InferCodec::EncodeResponse(Exchange& exchange, EncodedBody* out) {
+  const Servable& servable = *exchange.servable;
+  if (exchange.responses != 1) {
+    return InvalidArgument("model '", servable.name(), "' gave ", exchange.responses,
+                           " responses, but a plain inference request takes exactly one");
+  }
+  results_.clear();
+  out->tensors.clear();
+  out->tensor_bytes = 0;
+  out->is_binary = false;
+  for (const WantedOutput& wanted : exchange.wanted) {
+    const ServedOutput& served = servable.outputs()[wanted.index];
+    const ResponseOutput& output = exchange.outputs[served.index];
+    results_.push_back({served.spec.name, output.tensor, wanted.binary});
+    if (!wanted.binary) continue;
+    out->is_binary = true;
+    const auto* bytes = reinterpret_cast<const char*>(output.tensor.bytes.data());
+    out->tensors.push_back({{bytes, output.tensor.bytes.size()}, output.owner});
+    out->tensor_bytes += output.tensor.bytes.size();
+  }
+  json_.Clear();
+  const InferResult result{.model_name = servable.name(),
+                           .model_version = servable.version_text(),
+                           .id = exchange.id,
+                           .has_id = exchange.has_id};
+  FS_RETURN_IF_ERROR(EncodeInferResponse(result, results_, &json_));
+  out->json = json_.view();
+  return {};
+}
+
+}  // namespace fastserve

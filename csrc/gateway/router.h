@@ -1,0 +1,29 @@
+// Router: from a request's method and target to what it asks for.
+//
+// Only inference is routed here; everything else (health, metadata, metrics, what does not exist)
+// is a control request, which the control plane answers.
+//
+// Threads: pure.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace fastserve {
+
+struct Route {
+  bool is_infer = false;
+  // Percent-decoded. Views of the target, or of the storage given to FindRoute.
+  std::string_view model;
+  std::string_view version;  // "" when the path names none.
+};
+
+// POST /v2/models/{model}[/versions/{version}]/infer, with or without a query. `storage` is used
+// only when a name was percent-encoded.
+Route FindRoute(std::string_view method, std::string_view target, std::string* storage);
+
+// The target up to the question mark, and what stands behind it.
+std::string_view PathOf(std::string_view target);
+std::string_view QueryOf(std::string_view target);
+
+}  // namespace fastserve
