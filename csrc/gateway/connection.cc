@@ -128,6 +128,7 @@ void Connection::BeginRequest() {
   head_has_begun_ = false;
   gateway_.stats_.requests.Add();
   keep_alive_ = head_.keep_alive;
+  is_http10_ = head_.is_http10;
   is_head_request_ = head_.method == "HEAD";
   exchange_ = gateway_.NewExchange();
   exchange_->connection = this;

@@ -121,6 +121,7 @@ class Connection {
   bool writing_paused_ = false;
   bool reading_paused_ = false;
   bool keep_alive_ = true;
+  bool is_http10_ = false;
   bool is_head_request_ = false;
   bool head_has_begun_ = false;
   Nanos now_;          // When the loop last called.

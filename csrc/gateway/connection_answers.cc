@@ -74,6 +74,7 @@ void Connection::Send(Http1ResponseHead head, std::string_view body,
   size_t body_bytes = body.size();
   for (const OutputPart& tensor : tensors) body_bytes += tensor.bytes.size();
   head.content_length = body_bytes;
+  head.is_http10 = is_http10_;
   head.keep_alive = keep_alive_ = keep_alive_ && !gateway_.is_draining_;
   ByteWriter& writer = gateway_.head_writer_;
   writer.Clear();

@@ -1,12 +1,13 @@
 // DynamicBatcher: which waiting requests run together, and when. A pure function.
 //
-// It knows no thread, lock or clock: the Scheduler tells it the time and what waits, and does what it
-// says. So hours of traffic can be replayed in seconds, and a policy can be printed as a table.
+// It knows no thread, lock or clock: the Scheduler tells it the time and what waits, and does what
+// it says. So hours of traffic can be replayed in seconds, and a policy can be printed as a table.
 //
 // Rules:
 //   1. The oldest request is in every batch: nobody starves.
 //   2. Only requests with equal shape keys join; others keep their place for the next batch.
-//   3. A batch never has more than `batch_rows_max` rows, and the order of arrival within a key holds.
+//   3. A batch never has more than `batch_rows_max` rows, and the order of arrival within a key
+//   holds.
 //   4. An idle instance takes what waits at once, unless `queue_delay_max` says that waiting pays.
 //
 // Threads: const after construction; any thread.

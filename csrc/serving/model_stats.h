@@ -1,4 +1,5 @@
-// ModelStats: what a servable counts. Read by the metrics; see base/counter.h for what a reader sees.
+// ModelStats: what a servable counts. Read by the metrics; see base/counter.h for what a reader
+// sees.
 #pragma once
 
 #include <array>
@@ -28,9 +29,9 @@ constexpr std::string_view FailureReasonName(FailureReason reason) {
 }
 
 struct ModelStats {
-  Counter success;     // Requests answered.
-  Counter rows;        // Rows of those.
-  Counter executions;  // Runs of the engine.
+  Counter success;      // Requests answered.
+  Counter rows;         // Rows of those.
+  Counter executions;   // Runs of the engine.
   Counter caller_runs;  // Of those, on the thread that held the requests.
   std::array<Counter, kFailureReasonCount> failure;
   std::array<Counter, kCloseReasonCount> close_reasons;
