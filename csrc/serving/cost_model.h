@@ -1,10 +1,10 @@
 // CostModel: what a run of a model costs, learned from the runs themselves.
 //
-// The caller-runs rule asks: is a run of this size so short that the thread which holds the requests
-// had better do it itself? A run's size is its input bytes (rows and free dimensions both count); sizes
-// are kept apart by powers of two, and each remembers its last 32 runs. The 90th percentile of a
-// window forgives three outliers in 32 (a preempted run says nothing of the model) and still
-// follows a model that became slow within a few runs.
+// The caller-runs rule asks: is a run of this size so short that the thread which holds the
+// requests had better do it itself? A run's size is its input bytes (rows and free dimensions both
+// count); sizes are kept apart by powers of two, and each remembers its last 32 runs. The 90th
+// percentile of a window forgives three outliers in 32 (a preempted run says nothing of the model)
+// and still follows a model that became slow within a few runs.
 //
 // Threads: none of its own; the Scheduler guards it.
 #pragma once

@@ -1,18 +1,26 @@
-// InferenceRequest, its responses, and the sink that takes them.
+// InferenceRequest: what travels from a front end to an engine and back; ResponseSink: the way
+// back.
 //
-// A request moves: gateway -> Scheduler -> Batch -> ResponseSink. Whoever holds the RequestPtr must
-// complete it; dropping it completes it with CANCELLED, so that no request is lost silently. A
-// request gets 0..n responses, the last one marked final; the final one lives inside the request, so
-// that an ordinary answer allocates nothing.
+// A request moves along the route as a RequestPtr and whoever holds it must end it: by
+// ResponseSink::OnEnd, exactly once. Dropping a RequestPtr ends the request with CANCELLED, so that
+// nothing is ever lost in silence.
 //
-// Threads: a request belongs to one holder at a time. `cancelled` alone may be set by anyone while
-// another thread holds it.
+//   sink->OnResponse(*request, outputs);            // 0..n times; an ordinary model once
+//   sink->OnEnd(std::move(request), Status());      // the last word
+//
+// The memory belongs to the sink: OnEnd takes the pointer back (release()) and may reuse it. Front
+// ends keep requests in a pool, so the steady path allocates nothing.
+//
+// Threads: a request is in one place at a time; `cancelled` alone may be set from any thread.
+// OnResponse and OnEnd are called on whatever thread holds the request, never two at once for one
+// request.
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <utility>
+#include <span>
 #include <vector>
 
 #include "base/clock.h"
@@ -23,80 +31,53 @@
 
 namespace fastserve {
 
-class Servable;
-class InferenceRequest;
+class ResponseSink;
+struct InferenceRequest;
 
-// One output of one response. `index` counts in Servable::outputs().
-struct OutputTensor {
-  size_t index = 0;
+// Ends a request that nobody ended: OnEnd with CANCELLED.
+struct EndIfDropped {
+  void operator()(InferenceRequest* request) const;
+};
+using RequestPtr = std::unique_ptr<InferenceRequest, EndIfDropped>;
+
+// One output of a response; rows of a joined batch are views of it that share its owner.
+struct ResponseOutput {
   Tensor tensor;
   BufferRef owner;
 };
 
-struct InferenceResponse {
-  InferenceResponse* next = nullptr;  // The sink's queue; nobody else touches it.
-  InferenceRequest* request = nullptr;
-  bool final = false;
-  // A final response that only says that there are no more.
-  bool empty = false;
-  Status status;
-  std::vector<OutputTensor> outputs;
-};
-
-// Takes responses, on any thread.
 class ResponseSink {
  public:
   virtual ~ResponseSink() = default;
-  // Takes `response` over: a final one brings its request back with it; any other is deleted by the
-  // sink when it has been sent.
-  virtual void OnResponse(InferenceResponse* response) = 0;
-  // Called once after a group of OnResponse calls from the calling thread: wake the reader now.
-  virtual void Flush() = 0;
+  // One response. outputs[i] belongs to outputs[i] of the engine's signature; it may be moved from.
+  virtual void OnResponse(InferenceRequest& request, std::span<ResponseOutput> outputs) = 0;
+  // No more responses come. An error makes what came before it void, unless the front end streams.
+  virtual void OnEnd(RequestPtr request, Status status) = 0;
 };
 
-// When a request reached each phase; 0 where it has not.
-struct RequestTimes {
-  Nanos arrival = 0;  // Its body was complete.
-  Nanos start = 0;    // Its batch was closed.
-  Nanos run = 0;      // Its batch was staged and the engine began.
-  Nanos end = 0;      // The engine was done.
-};
-
-class InferenceRequest {
- public:
-  InferenceRequest() { final_response.request = this; }
-  InferenceRequest(const InferenceRequest&) = delete;
-  InferenceRequest& operator=(const InferenceRequest&) = delete;
-
-  // Set by whoever submits.
-  std::shared_ptr<Servable> servable;
-  std::vector<BatchInput> inputs;  // One for each of Servable::inputs(), in that order.
+struct InferenceRequest {
+  // One entry per input of the engine's signature, in its order.
+  std::vector<BatchInput> inputs;
+  // Length of dimension 0 of each input; 1 when the model has no batch dimension.
   int64_t rows = 1;
-  uint64_t shape_key = 0;  // Only requests with equal keys share a batch.
-  Nanos deadline = kNever;
+  size_t input_bytes = 0;  // Of all inputs together.
+  // Requests may share a batch only if this is equal and so are types, row shapes and present
+  // inputs (it is a hash of them: unequal keys differ for sure).
+  uint64_t join_key = 0;
+
+  Nanos submitted_ns = 0;              // When it was handed over; Submit notes it if it is 0.
+  Nanos deadline_ns = kNever;          // Not started after that: DEADLINE_EXCEEDED.
+  std::atomic<bool> cancelled{false};  // Not started when set: CANCELLED.
+
   ResponseSink* sink = nullptr;
 
-  // Set to true by the submitter when nobody waits for the answer any more.
-  std::atomic<bool> cancelled{false};
-
-  // Filled on the way.
-  RequestTimes times;
+  // Written by the scheduler before the first OnResponse; 0 when the request never ran.
+  Nanos started_ns = 0;   // It left the queue.
+  Nanos computed_ns = 0;  // The engine was done.
   int64_t batch_rows = 0;
-  InferenceResponse final_response;
 
-  // Makes a used request ready for the next use; containers keep their capacity.
-  void Reset();
+  // As new, but with the capacity of `inputs`; drops the owners of the inputs' bytes.
+  void Clear();
 };
-
-// Sends the final response that was filled into `request->final_response`.
-void Complete(InferenceRequest* request);
-
-struct CancelAbandoned {
-  void operator()(InferenceRequest* request) const;
-};
-using RequestPtr = std::unique_ptr<InferenceRequest, CancelAbandoned>;
-
-// Completes `request` with an error.
-void Fail(RequestPtr request, Status status);
 
 }  // namespace fastserve
