@@ -65,7 +65,7 @@ struct InferenceRequest {
   // inputs (it is a hash of them: unequal keys differ for sure).
   uint64_t join_key = 0;
 
-  Nanos submitted_ns = 0;              // When it was handed to the scheduler.
+  Nanos submitted_ns = 0;              // When it was handed over; Submit notes it if it is 0.
   Nanos deadline_ns = kNever;          // Not started after that: DEADLINE_EXCEEDED.
   std::atomic<bool> cancelled{false};  // Not started when set: CANCELLED.
 

@@ -126,6 +126,11 @@ class Servable {
 
  private:
   Servable(std::shared_ptr<Backend> backend, ServableOptions options);
+  Status MatchSignature();
+  Status StartInstances();
+  Status BindInput(NamedInput& input, size_t index, InferenceRequest* request) const;
+  Status BindRows(const TensorSpec& spec, int64_t rows, InferenceRequest* request) const;
+  void WarmUpSize(int64_t rows, Nanos end);
 
   const ServableOptions options_;
   const std::string version_text_;

@@ -1,0 +1,38 @@
+// InstanceThread: runs what a Scheduler has to run, and sleeps when there is nothing.
+//
+// There is one for each instance, but none owns one: whichever thread is awake takes whichever
+// instance is idle. It is named "fs-<model>" (as much as fits in 15 bytes) and receives no signals:
+// these belong to the process's own threads.
+//
+// Threads: Start and destruction on any thread but its own.
+#pragma once
+
+#include <pthread.h>
+
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "serving/scheduler.h"
+
+namespace fastserve {
+
+class InstanceThread {
+ public:
+  // `scheduler` must outlive the thread. Errors: RESOURCE_EXHAUSTED when the system has no thread.
+  static Result<std::unique_ptr<InstanceThread>> Start(Scheduler* scheduler,
+                                                       const std::string& model);
+  // Waits for the thread, which ends when the scheduler was stopped.
+  ~InstanceThread();
+  InstanceThread(const InstanceThread&) = delete;
+  InstanceThread& operator=(const InstanceThread&) = delete;
+
+ private:
+  explicit InstanceThread(Scheduler* scheduler) : scheduler_(scheduler) {}
+  static void* Main(void* self);
+
+  Scheduler* const scheduler_;
+  pthread_t thread_{};
+};
+
+}  // namespace fastserve

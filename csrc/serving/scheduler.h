@@ -1,0 +1,151 @@
+// Scheduler: the queue of one model and its instances; decides who runs what, and owns no thread.
+//
+// It is driven by events: threads come by (an event loop at the end of its iteration, an instance's
+// thread that was woken) and it hands them work. Submitting is lock-free. Whoever looks for work
+// holds one mutex for as long as it takes to drain what arrived, ask the DynamicBatcher and take an
+// idle instance; never during a run.
+//
+// Invariants:
+//   1. At most `queue_depth` requests wait: in arrivals_ or in the line. waiting_ counts both.
+//   2. A request leaves the queue once: into a batch, which ends it, or dropped, which ends it.
+//      Requests are ended outside the mutex, since a sink may do anything.
+//   3. An instance is in idle_ or held by exactly one thread.
+//   4. Nothing waits unseen. When a request waits after the thread that submitted it has called
+//      RunHere or Wake, at least one of these holds:
+//        a. a thread holds an instance. It looks again in the critical section in which it gives
+//           the instance back, so it sees whatever anybody saw before and could not start;
+//        b. the signal was notified since an instance's thread last prepared to sleep, so that
+//           thread looks again;
+//        c. an instance's thread sleeps no longer than the batcher said that waiting pays
+//           (armed_until_ remembers it, so that others need not wake it to say so again).
+//      Every look under the mutex that finds something to do ends in a (it takes an instance), in b
+//      (it may not run here, so it notifies) or in c; and one that finds no idle instance relies on
+//      the thread of a, whose next look comes later.
+//
+// Threads: all from any thread; one destroys it when no other uses it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/annotations.h"
+#include "base/clock.h"
+#include "base/status.h"
+#include "serving/batch.h"
+#include "serving/cost_model.h"
+#include "serving/dynamic_batcher.h"
+#include "serving/inference_request.h"
+#include "serving/servable_stats.h"
+#include "sync/mpsc_queue.h"
+#include "sync/signal.h"
+
+namespace fastserve {
+
+class Scheduler {
+ public:
+  struct Options {
+    std::string model;  // For messages.
+    DynamicBatcher::Options batching;
+    size_t queue_depth = 1024;
+    // RunHere runs what is likely to take at most this long; 0: nothing.
+    Nanos caller_runs_max = 0;
+    Batch::Options batch;
+  };
+
+  Scheduler(Options options, std::vector<std::unique_ptr<ModelInstance>> instances);
+  // What waits ends with UNAVAILABLE.
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  // As in Servable.
+  void Submit(RequestPtr request);
+  Nanos RunHere(Nanos budget) FS_EXCLUDES(mutex_);
+  void Wake();
+  size_t queue_depth() const { return waiting_.load(std::memory_order_relaxed); }
+
+  // For an instance's thread: runs until nothing is left that may start now.
+  struct Step {
+    bool ran = false;
+    Nanos until = kNever;  // Look again then.
+  };
+  Step RunAll() FS_EXCLUDES(mutex_);
+  // Where instances' threads sleep. Prepare, RunAll, then Wait.
+  Signal& signal() { return signal_; }
+
+  // Makes RunAll and RunHere find nothing, and wakes the threads so that they end.
+  void Stop();
+  bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
+
+  size_t instance_count() const { return instances_.size(); }
+  // Runs `inputs` on an instance, if that is idle, outside all statistics, and learns the cost if
+  // `learn`. Returns what it took; kNever when the instance was busy or failed.
+  Nanos Rehearse(size_t instance, std::span<const BatchInput> inputs, int64_t rows, bool learn)
+      FS_EXCLUDES(mutex_);
+
+ private:
+  struct Instance {
+    Instance(std::unique_ptr<ModelInstance> model, const Batch::Options& options)
+        : model(std::move(model)), batch(options) {}
+    std::unique_ptr<ModelInstance> model;
+    Batch batch;
+    // Of the last run, for the cost model.
+    size_t run_bytes = 0;
+    Nanos run_ns = kNever;
+  };
+
+  // What a look for work found.
+  struct Look {
+    Instance* instance = nullptr;  // Taken, its batch filled; the finder runs it.
+    CloseReason reason = CloseReason::kIdle;
+    Nanos now = 0;
+    Nanos until = kNever;
+    bool wake = false;  // An instance's thread must look too.
+  };
+  enum class Looker : uint8_t { kCaller, kInstanceThread };
+
+  // Gives `done` back, if there is one, and takes the next work that is likely to cost at most
+  // `cost_max`. Ends what was dropped on the way.
+  Look LookForWork(Looker looker, Nanos cost_max, Instance* done) FS_EXCLUDES(mutex_);
+  Look LookLocked(Looker looker, Nanos cost_max, std::vector<RequestPtr>* dropped)
+      FS_REQUIRES(mutex_);
+  void GiveBack(Instance* instance) FS_REQUIRES(mutex_);
+  void DrainArrivals() FS_REQUIRES(mutex_);
+  void DropDead(Nanos now, std::vector<RequestPtr>* dropped) FS_REQUIRES(mutex_);
+  bool IsCheap(Nanos cost_max) const FS_REQUIRES(mutex_);
+  template <typename Take>
+  void TakeOut(Take take) FS_REQUIRES(mutex_);
+  std::span<RequestPtr> Line() FS_REQUIRES(mutex_) { return std::span(line_).subspan(line_start_); }
+
+  Batch::Outcome Run(const Look& look);
+  void EndDropped(std::vector<RequestPtr>& dropped, Nanos now);
+  [[nodiscard]] bool ReservePlace();
+  static void End(RequestPtr request, Status status);
+
+  const Options options_;
+  const DynamicBatcher batcher_;
+  std::vector<std::unique_ptr<Instance>> instances_;
+  Signal signal_;
+  std::atomic<bool> stopped_{false};
+  MpscQueue<RequestPtr> arrivals_;
+
+  // Written by every submission and every look: on a line of its own.
+  alignas(64) std::atomic<size_t> waiting_{0};
+
+  alignas(64) Mutex mutex_;
+  // Requests in order of arrival from line_start_ on; before it are empty places.
+  std::vector<RequestPtr> line_ FS_GUARDED_BY(mutex_);
+  size_t line_start_ FS_GUARDED_BY(mutex_) = 0;
+  std::vector<Instance*> idle_ FS_GUARDED_BY(mutex_);
+  std::vector<uint32_t> chosen_ FS_GUARDED_BY(mutex_);
+  CostModel cost_ FS_GUARDED_BY(mutex_);
+  // An instance's thread looks again by then on its own.
+  Nanos armed_until_ FS_GUARDED_BY(mutex_) = kNever;
+};
+
+}  // namespace fastserve

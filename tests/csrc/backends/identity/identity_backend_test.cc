@@ -1,0 +1,120 @@
+#include "backends/identity/identity_backend.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace fastserve {
+namespace {
+
+struct Collected : OutputSink {
+  void Add(size_t index, const Tensor& tensor, BufferRef owner) override {
+    outputs.emplace_back(index, tensor);
+    owners.push_back(std::move(owner));
+  }
+  void EndResponse() override { ++responses; }
+  BufferRef Allocate(size_t) override { return {}; }
+
+  std::vector<std::pair<size_t, Tensor>> outputs;
+  std::vector<BufferRef> owners;
+  int responses = 0;
+};
+
+TensorSpec Spec(std::string name, DataType type) {
+  TensorSpec spec;
+  spec.name = std::move(name);
+  spec.type = type;
+  spec.shape = {-1};
+  return spec;
+}
+
+IdentityOptions TwoTensors() {
+  return {.inputs = {Spec("a", DataType::kFp32), Spec("b", DataType::kBytes)},
+          .outputs = {Spec("c", DataType::kFp32), Spec("d", DataType::kBytes)}};
+}
+
+std::vector<BatchInput> Inputs(std::byte* memory) {
+  std::vector<BatchInput> inputs(2);
+  inputs[0].tensor = {DataType::kFp32, {1}, {memory, 4}};
+  inputs[1].tensor = {DataType::kBytes, {1}, {memory + 4, 4}};
+  for (BatchInput& input : inputs) {
+    input.owner = BufferRef::Adopt(new Buffer(memory, 8, [](Buffer* buffer) { delete buffer; }));
+  }
+  return inputs;
+}
+
+TEST(Identity, AnswersAliasesOfItsInputsAndSharesTheirOwners) {
+  std::byte memory[8] = {};
+  const std::vector<BatchInput> inputs = Inputs(memory);
+  const auto backend = *OpenIdentity(TwoTensors());
+  EXPECT_EQ(backend->signature().platform, "identity");
+  const auto instance = *backend->NewInstance();
+  Collected collected;
+  ASSERT_TRUE(instance->Run(inputs, 1, collected).ok());
+  EXPECT_EQ(collected.responses, 1);
+  ASSERT_EQ(collected.outputs.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(collected.outputs[i].first, i);
+    EXPECT_EQ(collected.outputs[i].second.bytes.data(), inputs[i].tensor.bytes.data());
+    EXPECT_EQ(collected.owners[i].get(), inputs[i].owner.get());
+    EXPECT_FALSE(inputs[i].owner->has_one_owner());
+  }
+}
+
+TEST(Identity, RespondsAsOftenAsItIsTold) {
+  std::byte memory[8] = {};
+  const std::vector<BatchInput> inputs = Inputs(memory);
+  for (const int repeat : {0, 1, 3}) {
+    IdentityOptions options = TwoTensors();
+    options.repeat = repeat;
+    const auto backend = *OpenIdentity(std::move(options));
+    Collected collected;
+    ASSERT_TRUE((*backend->NewInstance())->Run(inputs, 1, collected).ok());
+    EXPECT_EQ(collected.responses, repeat);
+    EXPECT_EQ(collected.outputs.size(), 2u * static_cast<size_t>(repeat));
+  }
+}
+
+TEST(Identity, TakesAtLeastItsDelay) {
+  std::byte memory[8] = {};
+  IdentityOptions options = TwoTensors();
+  options.delay_us = 500;
+  const auto backend = *OpenIdentity(std::move(options));
+  Collected collected;
+  const Nanos started = NowNanos();
+  ASSERT_TRUE((*backend->NewInstance())->Run(Inputs(memory), 1, collected).ok());
+  EXPECT_GE(NowNanos() - started, 500 * kMicrosecond);
+}
+
+TEST(Identity, RefusesAnInputThatIsLeftOut) {
+  std::byte memory[8] = {};
+  std::vector<BatchInput> inputs = Inputs(memory);
+  inputs[1].present = false;
+  const auto backend = *OpenIdentity(TwoTensors());
+  Collected collected;
+  const Status status = (*backend->NewInstance())->Run(inputs, 1, collected);
+  EXPECT_EQ(status.code(), Code::kInvalidArgument);
+  EXPECT_NE(status.message().find("'b'"), std::string::npos) << status.message();
+  EXPECT_EQ(collected.responses, 0);
+}
+
+TEST(Identity, RefusesOutputsThatAreNotItsInputs) {
+  IdentityOptions fewer = TwoTensors();
+  fewer.outputs.pop_back();
+  EXPECT_EQ(OpenIdentity(std::move(fewer)).status().code(), Code::kInvalidArgument);
+  IdentityOptions other = TwoTensors();
+  std::swap(other.outputs[0], other.outputs[1]);
+  const auto refused = OpenIdentity(std::move(other));
+  EXPECT_EQ(refused.status().code(), Code::kInvalidArgument);
+  EXPECT_NE(refused.status().message().find("'d' is BYTES, expected FP32"), std::string::npos)
+      << refused.status().message();
+  IdentityOptions negative = TwoTensors();
+  negative.repeat = -1;
+  EXPECT_FALSE(OpenIdentity(std::move(negative)).ok());
+}
+
+}  // namespace
+}  // namespace fastserve
