@@ -102,7 +102,7 @@ class HeadParser {
   bool TakeTransferEncoding(std::string_view value);
   bool TakeExpect(std::string_view value);
   bool TakeInferenceHeaderLength(std::string_view value);
-  void TakeConnection(std::string_view value);
+  bool TakeConnection(std::string_view value);
   bool CheckTarget();
   bool TakeAuthorityOffTarget(size_t scheme_bytes);
   bool CheckHost();
@@ -185,8 +185,7 @@ bool HeadParser::TakeField(const HttpField& field) {
     case 6:
       return !IsNamed(name, "expect") || TakeExpect(value);
     case 10:
-      if (IsNamed(name, "connection")) TakeConnection(value);
-      return true;
+      return !IsNamed(name, "connection") || TakeConnection(value);
     case 14:
       return !IsNamed(name, "content-length") || TakeContentLength(value);
     case 17:
@@ -235,13 +234,16 @@ bool HeadParser::TakeInferenceHeaderLength(std::string_view value) {
                           Shown(value)));
 }
 
-void HeadParser::TakeConnection(std::string_view value) {
+bool HeadParser::TakeConnection(std::string_view value) {
   while (true) {
     const size_t comma = value.find(',');
     const std::string_view option = TrimSpace(value.substr(0, comma));
     if (EqualsIgnoringCase(option, "close")) says_close_ = true;
     if (EqualsIgnoringCase(option, "keep-alive")) says_keep_alive_ = true;
-    if (comma == std::string_view::npos) return;
+    if (!AllIn(kHttpTokenBytes, option)) {
+      return Fail(400, StrCat("Connection: expected a list of tokens, received ", Shown(value)));
+    }
+    if (comma == std::string_view::npos) return true;
     value.remove_prefix(comma + 1);
   }
 }

@@ -1,0 +1,191 @@
+// The KServe REST codec. An input is JSON; behind its first NUL byte, if there is one, a binary
+// tail.
+//
+// Oracles: what is accepted is JSON to simdjson's DOM parser; what lies behind the body changes
+// nothing; tensors are what their types and shapes say; encoded as a response and decoded again
+// they are the same.
+#include <simdjson.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocol/kserve_rest.h"
+
+namespace fastserve {
+namespace {
+
+class LimitedAllocator : public TensorAllocator {
+ public:
+  std::span<std::byte> Allocate(size_t bytes) override {
+    FS_CHECK_OP(bytes, >, size_t{0});
+    if (bytes > left_) return {};
+    left_ -= bytes;
+    // Of exactly this size but for the alignment, which AddressSanitizer keeps by itself.
+    memory_.emplace_back(static_cast<std::byte*>(::operator new(bytes, std::align_val_t(64))));
+    return {memory_.back().get(), bytes};
+  }
+
+ private:
+  struct Free {
+    void operator()(std::byte* bytes) const { ::operator delete(bytes, std::align_val_t(64)); }
+  };
+  size_t left_ = 1 << 20;
+  std::vector<std::unique_ptr<std::byte, Free>> memory_;
+};
+
+// A body in memory of exactly the promised size, and what was read from it.
+struct Request {
+  std::unique_ptr<char[]> memory;
+  LimitedAllocator allocator;
+  KserveRestDecoder decoder;
+  InferBody body;
+
+  Status Decode(std::string_view json, const std::string_view* tail, char padding) {
+    const size_t tail_bytes = tail == nullptr ? 0 : tail->size();
+    const size_t bytes = json.size() + tail_bytes;
+    memory.reset(new char[bytes + 64]);
+    if (!json.empty()) std::memcpy(memory.get(), json.data(), json.size());
+    if (tail_bytes > 0) std::memcpy(memory.get() + json.size(), tail->data(), tail_bytes);
+    std::memset(memory.get() + bytes, padding, 64);
+    return decoder.Decode(std::as_bytes(std::span(memory.get(), bytes)),
+                          tail == nullptr ? std::optional<uint64_t>() : json.size(), allocator,
+                          &body);
+  }
+};
+
+// Whether there is an integer that takes more than 64 bits: the DOM parser wants every number to
+// fit, a tensor of floating-point numbers takes it.
+bool HasLongNumber(std::string_view json) {
+  size_t digits = 0;
+  for (char byte : json) {
+    digits = byte >= '0' && byte <= '9' ? digits + 1 : 0;
+    if (digits >= 19) return true;
+  }
+  return false;
+}
+
+void CheckDomAccepts(std::string_view json) {
+  simdjson::dom::parser parser;
+  simdjson::dom::element root;
+  const simdjson::error_code error = parser.parse(json.data(), json.size(), true).get(root);
+  FS_CHECK(!error || HasLongNumber(json));
+  FS_CHECK(error || root.is_object());
+}
+
+void CheckTensor(const Tensor& tensor) {
+  FS_CHECK(ValidateTensor("x", tensor).ok());
+  // Every byte can be read.
+  const std::vector<std::byte> copy(tensor.bytes.begin(), tensor.bytes.end());
+  FS_CHECK_OP(copy.size(), ==, tensor.bytes.size());
+}
+
+// The same elements; a BOOL is true whatever its byte is.
+bool AreSame(const Tensor& a, const Tensor& b) {
+  if (a.type != b.type || !(a.shape == b.shape) || a.bytes.size() != b.bytes.size()) return false;
+  if (a.type == DataType::kBool) {
+    return std::ranges::equal(a.bytes, b.bytes, [](std::byte x, std::byte y) {
+      return (x != std::byte{0}) == (y != std::byte{0});
+    });
+  }
+  return std::ranges::equal(a.bytes, b.bytes);
+}
+
+// Answers with the inputs, in JSON where that can say them, and reads the answer as a request.
+void CheckRoundTrip(const InferBody& body, bool all_binary) {
+  std::vector<InferResultOutput> outputs;
+  std::string tail;
+  ByteWriter out;
+  for (const InferInput& input : body.inputs) {
+    InferResultOutput& output = outputs.emplace_back();
+    output = {input.name, input.tensor, all_binary};
+    if (!all_binary && !EncodeInferResponse({"m", "1", "", false}, {&output, 1}, &out).ok()) {
+      FS_CHECK_OP(out.size(), ==, size_t{0});
+      output.binary = true;
+    }
+    out.Clear();
+    if (output.binary) {
+      tail.append(reinterpret_cast<const char*>(input.tensor.bytes.data()),
+                  input.tensor.bytes.size());
+    }
+  }
+  FS_CHECK(EncodeInferResponse({"m", "1", body.id, body.has_id}, outputs, &out).ok());
+  CheckDomAccepts(out.view());
+  std::string json(out.view());
+  json.replace(json.find("\"outputs\":["), std::strlen("\"outputs\":["), "\"inputs\":[");
+  const std::string_view tail_view = tail;
+  Request again;
+  const Status status = again.Decode(json, &tail_view, ' ');
+  if (status.code() == Code::kResourceExhausted) return;
+  FS_CHECK(status.ok());
+  FS_CHECK(again.body.id == body.id && again.body.has_id == body.has_id);
+  FS_CHECK_OP(again.body.inputs.size(), ==, body.inputs.size());
+  for (size_t i = 0; i < body.inputs.size(); ++i) {
+    FS_CHECK(again.body.inputs[i].name == body.inputs[i].name);
+    FS_CHECK(AreSame(again.body.inputs[i].tensor, body.inputs[i].tensor));
+  }
+}
+
+void FuzzJson(std::string_view json, const std::string_view* tail) {
+  Request request, other;
+  const Status status = request.Decode(json, tail, '1');
+  const Status same = other.Decode(json, tail, '"');
+  FS_CHECK(status.code() == same.code() && status.message() == same.message());
+  if (!status.ok()) {
+    FS_CHECK(!status.message().empty());
+    ByteWriter out;
+    EncodeError(status.message(), &out);
+    CheckDomAccepts(out.view());
+    return;
+  }
+  if (!json.empty()) CheckDomAccepts(json);
+  FS_CHECK_OP(request.body.inputs.size(), <=, kMaxRequestTensors);
+  FS_CHECK_OP(request.body.outputs.size(), <=, kMaxRequestTensors);
+  FS_CHECK_OP(request.body.parameters.size(), <=, kMaxRequestParameters);
+  for (const InferInput& input : request.body.inputs) CheckTensor(input.tensor);
+  CheckRoundTrip(request.body, false);
+  CheckRoundTrip(request.body, true);
+}
+
+void FuzzRawBinary(std::string_view body) {
+  for (const auto& [type, shape] : {std::pair{DataType::kInt16, Shape{-1, 3}},
+                                    {DataType::kBytes, Shape{-1, 1}},
+                                    {DataType::kFp64, Shape{2, -1}},
+                                    {DataType::kUint8, Shape{4}}}) {
+    TensorSpec spec;
+    spec.name = "x";
+    spec.type = type;
+    spec.shape = shape;
+    for (bool batching : {false, true}) {
+      LimitedAllocator allocator;
+      InferBody request;
+      const auto bytes = std::as_bytes(std::span(body));
+      if (DecodeRawBinary(bytes, {&spec, 1}, batching, allocator, &request).ok()) {
+        FS_CHECK_OP(request.inputs.size(), ==, size_t{1});
+        CheckTensor(request.inputs[0].tensor);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fastserve
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace fastserve;  // NOLINT
+  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  const size_t json_bytes = input.find('\0');
+  if (json_bytes == std::string_view::npos) {
+    FuzzJson(input, nullptr);
+  } else {
+    const std::string_view tail = input.substr(json_bytes + 1);
+    FuzzJson(input.substr(0, json_bytes), &tail);
+  }
+  FuzzRawBinary(input);
+  return 0;
+}
