@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "open models and say what would be served, or what is wrong",
     "infer": "send one request to a server and print its answer",
 }
+_SYNONYMS = {"serve": "run", "start": "run", "predict": "infer", "validate": "check"}
 HELP = f"""\
 usage: fastserve COMMAND ...
 
@@ -79,6 +80,8 @@ def _dispatch(arguments: list[str]) -> int:
 def _unknown(command: str) -> str:
     if os.path.exists(command):
         return f"unknown command '{command}'; to serve it: fastserve run {command}"
+    if command in _SYNONYMS:
+        return f"unknown command '{command}'; did you mean '{_SYNONYMS[command]}'?"
     guess = did_you_mean(command, (*COMMANDS, "--version", "--help"))
     kind = "option" if command.startswith("-") else "command"
     return f"unknown {kind} '{command}'{guess or '; fastserve --help lists the commands'}"

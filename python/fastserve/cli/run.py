@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastserve.cli.arguments import HELP, Flag, help_text, read
 from fastserve.config.options import BY_KEY, SETTINGS, Options, Setting, build
 from fastserve.config.units import format_bytes, format_duration_ns
 from fastserve.control.engine import onnxruntime_library
-from fastserve.control.loader import Loader
 from fastserve.control.repository import ModelSource, discover
 from fastserve.errors import Error
 from fastserve.server import listen, logs
+
+if TYPE_CHECKING:
+    from fastserve.control.loader import Loader
 
 USAGE = "fastserve run PATH... [options]"
 ABOUT = """\
@@ -85,12 +87,14 @@ def main(given: Sequence[str]) -> int:
 
 def _serve(options: Options) -> int:
     sources = discover(options.paths, options.name)
+    # Brings the core and the event loop: a wrong command need not wait for them.
+    from fastserve.control.loader import Loader
+    from fastserve.server import app
+
     _require_engine(sources, Loader(options.model_defaults))
     sockets = [listen.bind(options.host, options.port)]
     if options.unix_socket:
         sockets.append(listen.bind_unix(options.unix_socket))
-    from fastserve.server import app  # Brings the event loop: a wrong command need not wait for it.
-
     return app.run(options, sources, sockets)
 
 
@@ -142,7 +146,4 @@ def _flag(setting: Setting) -> Flag:
         default = format_bytes(value)
     else:
         default = str(value)
-    return Flag(
-        setting.flag, setting.metavar, setting.help, setting.parse, setting.group, default
-    )
-
+    return Flag(setting.flag, setting.metavar, setting.help, setting.parse, setting.group, default)
