@@ -64,6 +64,10 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return factory
 
 
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 class Server:
     """Threads: the loop's, but for _load()."""
 
@@ -284,8 +288,8 @@ class Server:
         took = format_duration_ns(round((self._loop.time() - began_s) * 1e9))
         if self._cut_off or left_open:
             logs.warning(
-                f"drained for {took}, until the time was up: {self._cut_off} requests and"
-                f" {left_open} connections were cut off"
+                f"drained for {took}, until the time was up; cut off:"
+                f" {_count(self._cut_off, 'request')}, {_count(left_open, 'connection')}"
             )
         else:
             logs.info(f"drained in {took}; nothing was cut off")

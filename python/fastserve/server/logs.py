@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 LOGGER = logging.getLogger("fastserve")
+INFO = logging.INFO
 
 
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "31"}
