@@ -147,7 +147,11 @@ class ControlRequest:
     def respond(
         self, status: int, body: bytes = b"", headers: Sequence[tuple[str, str]] = ()
     ) -> None:
-        """Answer. Content-Length and Connection are added. Call on the gateway's loop thread."""
+        """Answer. Content-Length and Connection are added. Call on the gateway's loop thread.
+
+        HEAD is answered with the body that GET would get: only its length is sent. Does nothing
+        when the connection is gone by now.
+        """
 
 @final
 class Gateway:
@@ -184,7 +188,7 @@ class Gateway:
         """Requests received and not yet answered in full."""
     def stats(self) -> dict[str, int]:
         """requests, connections_opened, connections_closed, bytes_in, bytes_out, in_flight_bytes,
-        responses_<status> for each HTTP status sent."""
+        responses_<status> for each HTTP status sent, access_records_dropped."""
     def take_access_records(self) -> list[dict[str, Any]]:
         """The access records since the last call (bounded; oldest dropped, counted in stats()).
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -16,31 +17,39 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastserve import _core
 from fastserve.config.options import Options
 from fastserve.config.units import format_duration_ns
 from fastserve.control.loader import Loader
-from fastserve.control.manager import Manager
+from fastserve.control.manager import Manager, Model
 from fastserve.control.repository import ModelSource
 from fastserve.errors import Error
 from fastserve.server import banner, logs
 from fastserve.server.housekeeping import Housekeeper
-from fastserve.server.listen import url_of
-from fastserve.server.routes import Response, Router, error_response
+from fastserve.server.listen import BACKLOG, url_of
+from fastserve.server.routes import INTERNAL, Response, Router, error_response
 from fastserve.server.transport import connection_factory
 
+if TYPE_CHECKING:
+    from fastserve.server.metrics import Snapshot
+
 _DRAIN_POLL_S = 0.02
+# How long another Python thread (a loader, a scrape) may keep the loop from the GIL; 5 ms is
+# Python's default, and many times what a small request takes.
+_SWITCH_INTERVAL_S = 0.001
 
 
 def run(options: Options, sources: Sequence[ModelSource], sockets: Sequence[socket.socket]) -> int:
     """Serve until a signal; the process's exit status."""
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         server = Server(options, sources, sockets, runner.get_loop())
         status = runner.run(server.serve())
-        if not server.loader_has_ended:
-            # The engine cannot be interrupted while it opens a model; waiting would break the
-            # promise of --drain-timeout, and static destructors would run under its feet.
+        if server.is_busy:
+            # An engine cannot be interrupted while it opens a model or runs one; waiting would
+            # break the promise of --drain-timeout, and static destructors would run under its feet.
             sys.stderr.flush()
             os._exit(status)
     return status
@@ -53,6 +62,10 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
         return asyncio.new_event_loop
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 class Server:
@@ -90,14 +103,16 @@ class Server:
         self._loaded = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._url = url_of(sockets[0])
+        self._cut_off = 0
 
     @property
-    def loader_has_ended(self) -> bool:
-        return self._loaded.is_set()
+    def is_busy(self) -> bool:
+        """Whether a thread of the core is still at work: loading, or on a request cut off."""
+        return not self._loaded.is_set() or self._cut_off > 0
 
     async def serve(self) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._on_signal, number)
+        """Until a signal, or until it is clear that there is nothing to serve; the exit status."""
+        self._handle_signals()
         self._loop.add_reader(self._gateway.fd, self._gateway.drain)
         make = connection_factory(self._gateway, self._housekeeper.on_connection)
         servers = [await self._listen(make, sock) for sock in self._sockets]
@@ -107,6 +122,9 @@ class Server:
         try:
             status = await self._stop
         finally:
+            # While it still listens: afterwards, the next server may have put its own there.
+            if self._options.unix_socket:
+                Path(self._options.unix_socket).unlink(missing_ok=True)
             for server in servers:
                 server.close()
         await self._drain()
@@ -116,8 +134,9 @@ class Server:
         self, make: Callable[[], asyncio.BaseProtocol], sock: socket.socket
     ) -> asyncio.Server:
         if sock.family == socket.AF_UNIX:
-            return await self._loop.create_unix_server(make, sock=sock)
-        return await self._loop.create_server(make, sock=sock)
+            return await self._loop.create_unix_server(make, sock=sock, backlog=BACKLOG)
+        # TCP_NODELAY is what both loops set on every connection they accept.
+        return await self._loop.create_server(make, sock=sock, backlog=BACKLOG)
 
     # -- Loading -----------------------------------------------------------------------------
 
@@ -146,12 +165,27 @@ class Server:
             if model.problem:
                 logs.error(f"{model.name} is not served: {model.problem}")
         if not self._manager.any_ready() and any(m.source.is_file for m in models):
+            # Somebody named this file and nothing else would be served. A repository is different:
+            # it is a place where models live, and its server tells each one's reason.
+            logs.error("no model could be loaded")
             self._finish(1)
             return
+        self._router.is_starting = False
+        # What was imported and loaded stays for ever: collections need not walk it any more.
+        gc.freeze()
+        self._say_what_is_served(models)
+
+    def _say_what_is_served(self, models: Sequence[Model]) -> None:
         if self._options.log_format == "json":
             logs.info(f"serving at {self._url}", banner.fields(self._url, models))
-        elif logs.LOGGER.isEnabledFor(logs.logging.INFO):
-            shown = banner.text(self._url, self._options.host, models, self._options.unix_socket)
+        elif logs.shows_info():
+            shown = banner.text(
+                self._url,
+                self._options.host,
+                models,
+                unix_socket=self._options.unix_socket,
+                colours=logs.has_colours(sys.stderr),
+            )
             print(f"\n{shown}", file=sys.stderr, flush=True)  # noqa: T201 It is the banner.
 
     # -- Metrics -----------------------------------------------------------------------------
@@ -163,12 +197,12 @@ class Server:
 
     async def _respond_metrics(self, respond: Callable[[Response], None]) -> None:
         try:
-            if "fastserve.server.metrics" not in sys.modules:
-                # In a thread, so that the first scrape does not stop the requests.
-                await asyncio.to_thread(importlib.import_module, "fastserve.server.metrics")
+            # In a thread, so that neither the first scrape, which imports, nor one of many models
+            # stops the requests.
+            await asyncio.to_thread(importlib.import_module, "fastserve.server.metrics")
             from fastserve.server import metrics
 
-            body = metrics.render(self._snapshot())
+            body = await asyncio.to_thread(metrics.render, self._snapshot())
             respond(Response(200, body, (("Content-Type", metrics.CONTENT_TYPE),)))
         except ImportError:
             respond(
@@ -176,11 +210,11 @@ class Server:
                     501, "metrics need prometheus-client; install it: pip install prometheus-client"
                 )
             )
-        except Exception:
+        except Exception:  # noqa: BLE001 It is answered and logged; no scrape may end the task.
             logs.LOGGER.exception("rendering the metrics failed")
-            respond(error_response(500, "internal error; the server's log has the details"))
+            respond(error_response(500, INTERNAL))
 
-    def _snapshot(self) -> "metrics.Snapshot":  # type: ignore[name-defined]  # noqa: F821, UP037
+    def _snapshot(self) -> Snapshot:
         from fastserve.server import metrics
 
         models = list(self._manager.models.values())
@@ -193,24 +227,43 @@ class Server:
             gateway=self._gateway.stats(),
             connections=self._gateway.connections,
             in_flight=self._gateway.in_flight,
-            ready={
-                (model.name, number): number in model.loaded
+            states={
+                key: state
                 for model in models
-                for number in sorted(model.states)
+                for key, state in (
+                    [((model.name, str(n)), s.state.value) for n, s in sorted(model.states.items())]
+                    or [((model.name, ""), "FAILED" if model.problem else "WAITING")]
+                )
             },
         )
 
     # -- The end -----------------------------------------------------------------------------
 
+    def _handle_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._on_signal, number)
+        # Under nohup it is ignored already, and stays so.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            has_terminal = sys.stdin is not None and sys.stdin.isatty()
+            self._loop.add_signal_handler(signal.SIGHUP, self._on_hang_up, has_terminal)
+
     def _on_signal(self, number: int) -> None:
         if self._stop.done():
             sys.stderr.flush()
             os._exit(128 + number)
+        limit = format_duration_ns(self._options.drain_timeout_ns)
         logs.info(
-            f"{signal.Signals(number).name}: draining,"
-            f" {format_duration_ns(self._options.drain_timeout_ns)} at most; once more exits at once"
+            f"{signal.Signals(number).name}: draining, {limit} at most; a second signal exits at"
+            " once"
         )
         self._finish(0)
+
+    def _on_hang_up(self, has_terminal: bool) -> None:
+        """A closed terminal ends its server. Elsewhere SIGHUP means "reload", and must not kill."""
+        if has_terminal:
+            self._on_signal(signal.SIGHUP)
+        else:
+            logs.warning("SIGHUP: there is nothing to reload yet; SIGTERM ends the server")
 
     def _finish(self, status: int) -> None:
         if not self._stop.done():
@@ -218,18 +271,25 @@ class Server:
             self._stop.set_result(status)
 
     async def _drain(self) -> None:
+        began_s = self._loop.time()
+        deadline_s = began_s + self._options.drain_timeout_ns / 1e9
         self._gateway.begin_drain()
-        deadline_s = self._loop.time() + self._options.drain_timeout_ns / 1e9
-        while self._gateway.in_flight > 0 and self._loop.time() < deadline_s:
+        # Connections too: an answer is out of our hands only when its connection is closed.
+        while self._gateway.in_flight > 0 or self._gateway.connections > 0:
+            if self._loop.time() >= deadline_s:
+                break
             await asyncio.sleep(_DRAIN_POLL_S)
-        left = self._gateway.in_flight
-        if left:
-            logs.warning(f"{left} requests were still in flight when the time to drain was up")
+        self._cut_off, left_open = self._gateway.in_flight, self._gateway.connections
         self._housekeeper.stop()
         self._loop.remove_reader(self._gateway.fd)
-        if self.loader_has_ended:
+        if not self.is_busy:
             with contextlib.suppress(Error, _core.CoreError):
                 self._manager.retire_all()
-        if self._options.unix_socket:
-            Path(self._options.unix_socket).unlink(missing_ok=True)
-        logs.info("drained")
+        took = format_duration_ns(round((self._loop.time() - began_s) * 1e9))
+        if self._cut_off or left_open:
+            logs.warning(
+                f"drained for {took}, until the time was up; cut off:"
+                f" {_count(self._cut_off, 'request')}, {_count(left_open, 'connection')}"
+            )
+        else:
+            logs.info(f"drained in {took}; nothing was cut off")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fastserve import __version__
@@ -11,6 +14,7 @@ from fastserve.config.model_config import Tensor
 from fastserve.config.units import format_duration_ns
 from fastserve.control.loader import Loaded
 from fastserve.control.manager import Model
+from fastserve.server import logs
 
 # FP16 and BF16 cannot travel as JSON.
 _JSON_ZERO = {"BOOL": "false", "BYTES": '"text"'}
@@ -20,20 +24,32 @@ _VALUES_WRITTEN_OUT = 16
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-def text(url: str, host: str, models: Sequence[Model], unix_socket: str = "") -> str:
-    where = f"{url} and {unix_socket}" if unix_socket else url
-    lines = [f"fastserve {__version__} is serving at {where}", ""]
-    width = max(len(model.name) for model in models)
+def text(
+    url: str,
+    host: str,
+    models: Sequence[Model],
+    *,
+    unix_socket: str = "",
+    colours: bool = False,
+) -> str:
+    def paint(words: str, colour: str) -> str:
+        return logs.paint(words, colour) if colours else words
+
+    where = paint(url, "1") + (f" and {unix_socket}" if unix_socket else "")
+    started = f", ready in {format_duration_ns(age_ns())}"
+    lines = [f"fastserve {__version__} is serving at {where}{started}", ""]
+    width = max((len(model.name) for model in models), default=0)
+    not_served = paint("NOT SERVED", "31")
     for model in models:
         for version in sorted(model.loaded):
             lines += _describe(model.loaded[version], width)
         for version, state in sorted(model.states.items()):
             if state.reason:
                 lines.append(
-                    f"  {model.name:<{width}}  version {version} NOT SERVED: {state.reason}"
+                    f"  {model.name:<{width}}  version {version} {not_served}: {state.reason}"
                 )
         if model.problem:
-            lines.append(f"  {model.name:<{width}}  NOT SERVED: {model.problem}")
+            lines.append(f"  {model.name:<{width}}  {not_served}: {model.problem}")
     lines.append("")
     example = next((try_line(url, m.loaded[v]) for m in models for v in sorted(m.loaded)), "")
     if example:
@@ -51,12 +67,24 @@ def text(url: str, host: str, models: Sequence[Model], unix_socket: str = "") ->
     return "\n".join(lines) + "\n"
 
 
+def age_ns() -> int:
+    """How long ago this process was started: what a person waited, interpreter and all."""
+    try:
+        stat = Path("/proc/self/stat").read_text()
+        # The command's name may hold spaces; what follows it may not.
+        ticks = int(stat.rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return time.process_time_ns()
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - ticks * 10**9 // os.sysconf("SC_CLK_TCK")
+
+
 def fields(url: str, models: Sequence[Model]) -> dict[str, Any]:
     """The same for a JSON log line."""
     return {
         "event": "serving",
         "version": __version__,
         "url": url,
+        "ready_ms": round(age_ns() / 1e6, 1),
         "models": [
             {
                 "name": model.name,
@@ -91,8 +119,7 @@ def _describe(loaded: Loaded, width: int) -> list[str]:
         f"  {'':<{width}}  batching {served.batching}",
     ]
     for word, tensors in (("takes", served.inputs), ("gives", served.outputs)):
-        for tensor in tensors:
-            lines.append(f"  {'':<{width}}  {word} {describe_tensor(tensor)}")
+        lines += [f"  {'':<{width}}  {word} {describe_tensor(tensor)}" for tensor in tensors]
     return lines
 
 

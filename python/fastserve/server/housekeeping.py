@@ -11,9 +11,10 @@ import asyncio
 from fastserve import _core
 from fastserve.server import access_log
 
-SWEEP_PERIOD_S = 1.0
-# Access records are bounded in the core: they are fetched before a busy second can overflow them.
-ACCESS_LOG_PERIOD_S = 0.1
+PERIOD_S = 1.0
+# Access records are bounded in the core: while requests come, they are fetched more often, before
+# a busy second can overflow them.
+BUSY_PERIOD_S = 0.1
 
 
 class Housekeeper:
@@ -25,19 +26,21 @@ class Housekeeper:
         self._gateway = gateway
         self._loop = loop
         self._logs_access = logs_access
-        self._period_s = ACCESS_LOG_PERIOD_S if logs_access else SWEEP_PERIOD_S
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep_s = 0.0
 
     def on_connection(self) -> None:
         """A connection is being made: there is something to look after."""
         if self._timer is None:
-            self._next_sweep_s = self._loop.time() + SWEEP_PERIOD_S
-            self._timer = self._loop.call_later(self._period_s, self._tick)
+            self._next_sweep_s = self._loop.time() + PERIOD_S
+            first_s = BUSY_PERIOD_S if self._logs_access else PERIOD_S
+            self._timer = self._loop.call_later(first_s, self._tick)
 
-    def flush(self) -> None:
-        if self._logs_access:
-            access_log.write(self._gateway.take_access_records())
+    def flush(self) -> bool:
+        """Write what was recorded since the last time; whether there was anything."""
+        records = self._gateway.take_access_records() if self._logs_access else []
+        access_log.write(records)
+        return bool(records)
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -46,10 +49,12 @@ class Housekeeper:
         self.flush()
 
     def _tick(self) -> None:
-        self.flush()
+        is_busy = self.flush()
         now_s = self._loop.time()
         if now_s >= self._next_sweep_s:
             self._gateway.sweep()
-            self._next_sweep_s = now_s + SWEEP_PERIOD_S
-        is_needed = self._gateway.connections > 0
-        self._timer = self._loop.call_later(self._period_s, self._tick) if is_needed else None
+            self._next_sweep_s = now_s + PERIOD_S
+        # A request outlives its connection when the client left: its record is still to come.
+        is_needed = self._gateway.connections > 0 or self._gateway.in_flight > 0
+        period_s = BUSY_PERIOD_S if is_busy else PERIOD_S
+        self._timer = self._loop.call_later(period_s, self._tick) if is_needed else None

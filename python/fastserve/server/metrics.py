@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -43,18 +43,22 @@ class VersionStats:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that one scrape shows. `ready` is (model, version) -> whether it is served."""
+    """Everything that one scrape shows. `states` is (model, version) -> its state.
+
+    A model that has no version to show, since its config is wrong, has the version "".
+    """
 
     versions: tuple[VersionStats, ...]
     gateway: Mapping[str, int]
     connections: int
     in_flight: int
-    ready: Mapping[tuple[str, int], bool]
+    states: Mapping[tuple[str, str], str]
 
 
 def render(snapshot: Snapshot) -> bytes:
     registry = CollectorRegistry()
     registry.register(_Collector(snapshot))
+    ProcessCollector(registry=registry)
     return generate_latest(registry)
 
 
@@ -76,9 +80,13 @@ def _server(snapshot: Snapshot) -> Iterator[Metric]:
     ready = GaugeMetricFamily(
         "fastserve_model_ready", "1 while the version is served.", labels=_LABELS
     )
-    for (model, version), is_ready in snapshot.ready.items():
-        ready.add_metric([model, str(version)], int(is_ready))
-    yield ready
+    state_now = GaugeMetricFamily(
+        "fastserve_model_state", "1 for the state a version is in.", labels=(*_LABELS, "state")
+    )
+    for (model, version), state in snapshot.states.items():
+        ready.add_metric([model, version], int(state == "READY"))
+        state_now.add_metric([model, version, state], 1)
+    yield from (ready, state_now)
     stats = snapshot.gateway
     for name, help_text, value in (
         ("connections", "Connections open now.", snapshot.connections),
@@ -92,8 +100,9 @@ def _server(snapshot: Snapshot) -> Iterator[Metric]:
         ("connections_closed", "Connections closed.", "connections_closed"),
         ("received_bytes", "Bytes read from connections.", "bytes_in"),
         ("sent_bytes", "Bytes written to connections.", "bytes_out"),
+        ("access_records_dropped", "Requests missing in the access log.", "access_records_dropped"),
     ):
-        yield CounterMetricFamily(f"fastserve_{name}", help_text, value=stats[key])
+        yield CounterMetricFamily(f"fastserve_{name}", help_text, value=stats.get(key, 0))
     responses = CounterMetricFamily(
         "fastserve_http_responses", "HTTP responses by status.", labels=("status",)
     )
@@ -104,11 +113,13 @@ def _server(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _requests(versions: Iterable[VersionStats]) -> Iterator[Metric]:
-    outcomes = CounterMetricFamily(
-        "fastserve_requests", "Inference requests by outcome.", labels=(*_LABELS, "outcome")
+    answered = CounterMetricFamily(
+        "fastserve_requests", "Inference requests answered with tensors.", labels=_LABELS
     )
     failures = CounterMetricFamily(
-        "fastserve_request_failures", "Failed inference requests.", labels=(*_LABELS, "reason")
+        "fastserve_request_failures",
+        "Inference requests that failed, by reason.",
+        labels=(*_LABELS, "reason"),
     )
     depth = GaugeMetricFamily(
         "fastserve_queue_depth", "Requests waiting for the model now.", labels=_LABELS
@@ -117,14 +128,12 @@ def _requests(versions: Iterable[VersionStats]) -> Iterator[Metric]:
         "fastserve_model_load_duration_seconds", "Time to load and warm up.", labels=_LABELS
     )
     for item in versions:
-        failed = item.stats["failure"]
-        outcomes.add_metric([*item.labels, "success"], item.stats["success"])
-        outcomes.add_metric([*item.labels, "failure"], sum(failed.values()))
-        for reason, count in failed.items():
+        answered.add_metric(item.labels, item.stats["success"])
+        for reason, count in item.stats["failure"].items():
             failures.add_metric([*item.labels, reason], count)
         depth.add_metric(item.labels, item.stats["queue_depth"])
         load.add_metric(item.labels, item.load_ns / 1e9)
-    yield from (outcomes, failures, depth, load)
+    yield from (answered, failures, depth, load)
 
 
 def _batches(versions: Iterable[VersionStats]) -> Iterator[Metric]:

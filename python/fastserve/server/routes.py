@@ -1,4 +1,5 @@
-"""The control requests: health, metadata, configs, metrics. Inference never comes here.
+"""The requests that the core does not answer: health, metadata, configs, metrics, and the
+inferences that no served version can take.
 
 Each route is a function of the request's path to a Response; on_control() finds it, answers errors
 as JSON, and never raises.
@@ -7,7 +8,7 @@ as JSON, and never raises.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +21,13 @@ from fastserve.control.manager import Manager, Model
 from fastserve.errors import Error, not_found
 from fastserve.server import logs
 
-EXTENSIONS = ("binary_tensor_data", "model_configuration")
+# What the server does, in the names of the protocol; never what it does not do yet.
+EXTENSIONS = ("binary_tensor_data", "parameters", "model_configuration")
 LINKS = ("/v2", "/v2/health/live", "/v2/health/ready", "/metrics")
+INTERNAL = "internal error; the server's log has the details"
 _JSON = (("Content-Type", "application/json"),)
+# A model that loads may be there in a moment; one that failed waits for a person.
+_RETRY_LOADING_S, _RETRY_FAILED_S = 1, 60
 
 
 @dataclass(frozen=True)
@@ -32,18 +37,36 @@ class Response:
     headers: Sequence[tuple[str, str]] = _JSON
 
 
+class NotServed(Error):
+    """A model or a version that exists, and cannot take requests now."""
+
+    def __init__(self, what: str, reason: str, retry_after_s: int) -> None:
+        super().__init__("UNAVAILABLE", f"{what} is not served: {reason}")
+        self.retry_after_s = retry_after_s
+
+
 def json_response(status: int, value: Any, *headers: tuple[str, str]) -> Response:
     return Response(status, json.dumps(value).encode(), (*_JSON, *headers))
 
 
-def error_response(status: int, message: str, *headers: tuple[str, str]) -> Response:
+def error_response(
+    status: int,
+    message: str,
+    *headers: tuple[str, str],
+    more: Mapping[str, Any] | None = None,
+    retry_after_s: int = _RETRY_LOADING_S,
+) -> Response:
     if status in (429, 503):
-        headers = (*headers, ("Retry-After", "1"))
-    return json_response(status, {"error": message}, *headers)
+        headers = (*headers, ("Retry-After", str(retry_after_s)))
+    return json_response(status, {"error": message, **(more or {})}, *headers)
 
 
 class Router:
-    """Threads: the loop's. `render_metrics` answers later: its first call imports a library."""
+    """Threads: the loop's. `render_metrics` answers later: its first call imports a library.
+
+    The owner says when the first attempt to load has ended (`is_starting`), and when the end has
+    begun (`is_draining`).
+    """
 
     def __init__(
         self,
@@ -55,66 +78,73 @@ class Router:
         self._manager = manager
         self._render_metrics = render_metrics
         self._strict_readiness = strict_readiness
+        self.is_starting = True
         self.is_draining = False
-
-    def on_control(self, request: _core.ControlRequest) -> None:
-        def respond(response: Response) -> None:
-            body = b"" if request.method == "HEAD" else response.body
-            request.respond(response.status, body, response.headers)
-
-        try:
-            if request.path == "/metrics" and request.method in ("GET", "HEAD"):
-                self._render_metrics(respond)
-                return
-            respond(self.answer(request.method, request.path))
-        except Exception:
-            logs.LOGGER.exception("%s %s failed", request.method, request.path)
-            respond(error_response(500, "internal error; the server's log has the details"))
-
-    def answer(self, method: str, path: str) -> Response:
-        """The response to any request but /metrics."""
-        try:
-            route, is_infer = self._find(path)
-            if is_infer:
-                return _wrong_verb(method, path, "POST")
-            if method not in ("GET", "HEAD"):
-                return _wrong_verb(method, path, "GET, HEAD")
-            return route()
-        except Error as error:
-            return error_response(error.http_status, error.message)
-
-    def _find(self, path: str) -> tuple[Callable[[], Response], bool]:
-        """What answers `path`, and whether it is the path of an inference."""
-        fixed = {
+        self._fixed: dict[str, Callable[[], Response]] = {
             "/": self._index,
             "/v2": self._server_metadata,
             "/v2/health/live": self._live,
             "/v2/health/ready": self._ready,
-            "/metrics": self._index,  # Only with a wrong verb.
+            "/metrics": self._index,  # Only reached with a wrong verb.
         }
-        if path in fixed:
-            return fixed[path], False
+        self._of_models: dict[tuple[str, ...], Callable[[str, str | None], Response]] = {
+            (): self._model_metadata,
+            ("ready",): self._model_ready,
+            ("config",): self._model_config,
+        }
+
+    def on_control(self, request: _core.ControlRequest) -> None:
+        """Answer; whatever goes wrong is answered as well, since nobody above would catch it."""
+
+        def respond(response: Response) -> None:
+            try:
+                request.respond(response.status, response.body, response.headers)
+            except Exception:  # noqa: BLE001 Nobody is left to tell but the log.
+                logs.LOGGER.exception("answering %s %s failed", request.method, request.path)
+
+        try:
+            if request.path == "/metrics" and request.method in ("GET", "HEAD"):
+                self._render_metrics(respond)
+            else:
+                respond(self.answer(request.method, request.path))
+        except Exception:  # noqa: BLE001 The caller is C++ and catches nothing.
+            logs.LOGGER.exception("%s %s failed", request.method, request.path)
+            respond(error_response(500, INTERNAL))
+
+    def answer(self, method: str, path: str) -> Response:
+        """The response to any request but /metrics."""
+        try:
+            allow, route = self._find(path)
+            if method not in allow:
+                return error_response(
+                    405,
+                    f"{method} is not possible at {path}; use {' or '.join(allow)}",
+                    ("Allow", ", ".join(allow)),
+                )
+            return route()
+        except NotServed as error:
+            return error_response(503, error.message, retry_after_s=error.retry_after_s)
+        except Error as error:
+            return error_response(error.http_status, error.message)
+
+    def _find(self, path: str) -> tuple[tuple[str, ...], Callable[[], Response]]:
+        """The verbs that `path` takes, and what answers it. Errors: NOT_FOUND with a hint."""
+        if path in self._fixed:
+            return ("GET", "HEAD"), self._fixed[path]
         match path.split("/")[1:]:
             case ["v2", "models", name, *rest] if name:
                 version = None
                 if rest[:1] == ["versions"] and len(rest) > 1:
                     version, rest = rest[1], rest[2:]
-                return self._find_model(name, version, rest, path)
-        raise not_found(f"there is nothing at {path}{did_you_mean(path, (*fixed, *LINKS))}")
-
-    def _find_model(
-        self, name: str, version: str | None, rest: list[str], path: str
-    ) -> tuple[Callable[[], Response], bool]:
-        routes: dict[tuple[str, ...], Callable[[str, str | None], Response]] = {
-            (): self._model_metadata,
-            ("ready",): self._model_ready,
-            ("config",): self._model_config,
-            ("infer",): self._model_ready,  # Only with a wrong verb.
-        }
-        route = routes.get(tuple(rest))
-        if route is None:
-            raise not_found(f"there is nothing at {path}")
-        return lambda: route(name, version), rest == ["infer"]
+                if rest == ["infer"]:
+                    return ("POST",), lambda: self._unplaced_inference(name, version)
+                route = self._of_models.get(tuple(rest))
+                if route is not None:
+                    return ("GET", "HEAD"), lambda: route(name, version)
+                near = [f"{path[: len(path) - len('/'.join(rest))]}{word}" for word in _MODEL_WORDS]
+                raise not_found(f"there is nothing at {path}{did_you_mean(path, near)}")
+        guess = did_you_mean(path, self._fixed) or "; / lists what is here"
+        raise not_found(f"there is nothing at {path}{guess}")
 
     # -- Server ------------------------------------------------------------------------------
 
@@ -139,29 +169,38 @@ class Router:
         return json_response(200, {"live": True})
 
     def _ready(self) -> Response:
-        is_ready = not self.is_draining and (
-            self._manager.all_ready() if self._strict_readiness else self._manager.is_settled()
-        )
-        return json_response(200 if is_ready else 503, {"ready": is_ready})
+        why = ""
+        if self.is_draining:
+            why = "draining"
+        elif self.is_starting:
+            why = "models are loading"
+        elif self._strict_readiness and not self._manager.all_ready():
+            why = "not every model is ready, and --strict-readiness asks for it"
+        if why:
+            return error_response(503, why, more={"ready": False})
+        return json_response(200, {"ready": True})
 
     # -- Models ------------------------------------------------------------------------------
 
     def _model(self, name: str) -> Model:
         model = self._manager.models.get(name)
         if model is None:
-            raise not_found(f"there is no model '{name}'{did_you_mean(name, self._manager.models)}")
+            names = sorted(self._manager.models)
+            guess = did_you_mean(name, names) or f"; there is {_list(names)}"
+            raise not_found(f"there is no model '{name}'{guess}")
         return model
 
     def _loaded(self, name: str, version: str | None) -> Loaded:
-        """The version, or the default one. Errors: NOT_FOUND, UNAVAILABLE, FAILED_PRECONDITION."""
+        """The version, or the default one. Errors: NOT_FOUND, INVALID_ARGUMENT, NotServed."""
         model = self._model(name)
         number = _version(model, version)
         chosen = model.default_version() if number is None else number
-        if chosen is not None and chosen in model.loaded:
-            return model.loaded[chosen]
-        shown_as = f"model '{name}'" if number is None else f"version {number} of model '{name}'"
-        code = "FAILED_PRECONDITION" if model.attempted else "UNAVAILABLE"
-        raise Error(code, f"{shown_as} is not served: {model.reason(number)}")
+        loaded = None if chosen is None else model.loaded.get(chosen)
+        if loaded is None:
+            what = f"model '{name}'" if number is None else f"version {number} of model '{name}'"
+            retry_after_s = _RETRY_FAILED_S if model.attempted else _RETRY_LOADING_S
+            raise NotServed(what, model.reason(number), retry_after_s)
+        return loaded
 
     def _model_metadata(self, name: str, version: str | None) -> Response:
         loaded = self._loaded(name, version)
@@ -182,14 +221,23 @@ class Router:
         return json_response(200, to_json(name, loaded.platform, loaded.config, loaded.served))
 
     def _model_ready(self, name: str, version: str | None) -> Response:
-        model = self._model(name)
-        number = _version(model, version)
-        ready = model.ready_versions()
-        is_ready = not self.is_draining and (number in ready if number else bool(ready))
-        answer: dict[str, Any] = {"name": name, "ready": is_ready}
-        if not is_ready:
-            answer["reason"] = "draining" if self.is_draining else model.reason(number)
-        return json_response(200 if is_ready else 503, answer)
+        try:
+            self._loaded(name, version)
+            if self.is_draining:
+                raise NotServed(f"model '{name}'", "draining", _RETRY_LOADING_S)
+        except NotServed as error:
+            more = {"name": name, "ready": False}
+            return error_response(503, error.message, more=more, retry_after_s=error.retry_after_s)
+        return json_response(200, {"name": name, "ready": True})
+
+    def _unplaced_inference(self, name: str, version: str | None) -> Response:
+        """An inference that the core found no servable for: why there is none."""
+        self._loaded(name, version)
+        # It was published after the core had looked.
+        raise NotServed(f"model '{name}'", "it became ready just now; try again", _RETRY_LOADING_S)
+
+
+_MODEL_WORDS = ("ready", "config", "infer")
 
 
 def _version(model: Model, text: str | None) -> int | None:
@@ -199,15 +247,22 @@ def _version(model: Model, text: str | None) -> int | None:
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
         raise Error("INVALID_ARGUMENT", f"expected an integer as version, found '{text}'")
     version = int(text)
-    if version not in model.states:
-        has = ", ".join(str(number) for number in sorted(model.states)) or "none"
-        raise not_found(f"model '{model.name}' has no version {version}; it has {has}")
-    return version
+    if version in model.states:
+        return version
+    if version in model.source.versions:
+        if not model.attempted or model.problem:
+            return version  # Not looked at yet, or never: the model's reason is the version's.
+        raise not_found(
+            f"version {version} of model '{model.name}' is left out by its version_policy, which"
+            f" chose {_list(sorted(model.states))}"
+        )
+    has = _list(sorted(set(model.states) | set(model.source.versions)))
+    raise not_found(f"model '{model.name}' has no version {version}; it has {has}")
+
+
+def _list(items: Sequence[Any]) -> str:
+    return ", ".join(str(item) for item in items) or "none"
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
-
-
-def _wrong_verb(method: str, path: str, allow: str) -> Response:
-    return error_response(405, f"{method} is not possible at {path}; use {allow}", ("Allow", allow))

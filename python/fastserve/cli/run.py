@@ -1,0 +1,149 @@
+"""fastserve run: serve models until a signal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from fastserve.cli.arguments import HELP, Flag, help_text, read
+from fastserve.config.options import BY_KEY, SETTINGS, Options, Setting, build
+from fastserve.config.units import format_bytes, format_duration_ns
+from fastserve.control.engine import onnxruntime_library
+from fastserve.control.repository import ModelSource, discover
+from fastserve.errors import Error
+from fastserve.server import listen, logs
+
+if TYPE_CHECKING:
+    from fastserve.control.loader import Loader
+
+USAGE = "fastserve run PATH... [options]"
+ABOUT = """\
+Serve models over HTTP, in the KServe v2 protocol that Triton's clients speak.
+
+A PATH is an .onnx file, a model's directory or a repository laid out as for Triton:
+
+  digits.onnx                         one file: the model "digits", version 1
+  digits/[config.pbtxt]/1/model.onnx  one model's directory
+  models/digits/...                   a repository of such directories
+
+Without a config.pbtxt a model serves its own signature, and requests share a batch only if
+a try at load shows that the model's rows are independent.
+"""
+CLOSING = """\
+Options are taken from the command line, else from the environment (--max-batch is
+FASTSERVE_MAX_BATCH), else from the TOML file (max_batch = 32), else the default holds.
+SIGTERM and Ctrl-C let the requests in flight finish; a second one exits at once.
+
+examples:
+  fastserve run digits.onnx                     at http://127.0.0.1:8000/v2/models/digits
+  fastserve run a.onnx b.onnx --port 9000       two models
+  fastserve run v7-final.onnx --name digits     under another name
+  fastserve run models/ --host 0.0.0.0          a repository, for other machines as well
+  fastserve run models/ --max-queue-delay 2ms --access-log --log-format json
+"""
+_PATHS_HINT = "paths are given without an option: fastserve run PATH..."
+# What people know from other servers.
+SYNONYMS = {
+    "p": "did you mean '--port'?",
+    "http-port": "did you mean '--port'?",
+    "bind": "did you mean '--host'?",
+    "address": "did you mean '--host'?",
+    "http-address": "did you mean '--host'?",
+    "grpc-port": "gRPC is not available yet",
+    "metrics-port": "metrics are at /metrics of the same --port",
+    "uds": "did you mean '--unix-socket'?",
+    "workers": "did you mean '--instances'?",
+    "model-name": "did you mean '--name'?",
+    "model": _PATHS_HINT,
+    "model-repository": _PATHS_HINT,
+    "model-store": _PATHS_HINT,
+    "http-max-input-size": "did you mean '--max-body'?",
+    "exit-timeout-secs": "did you mean '--drain-timeout'?",
+    "log-verbose": "did you mean '--log-level debug'?",
+    "verbose": "did you mean '--log-level debug'?",
+    "v": "did you mean '--log-level debug' or 'fastserve --version'?",
+}
+
+
+def main(given: Sequence[str]) -> int:
+    flags = all_flags()
+    arguments = read(given, flags, SYNONYMS)
+    if arguments.wants_help:
+        print(help_text(USAGE, ABOUT, flags, CLOSING), end="")
+        return 0
+    toml_path = arguments.values.pop("config", None)
+    chosen: dict[str, Any] = {
+        BY_KEY[name.replace("-", "_")].field: value for name, value in arguments.values.items()
+    }
+    if arguments.operands:
+        chosen["paths"] = tuple(arguments.operands)
+    options, warnings = build(chosen, os.environ, toml_path)
+    logs.configure(options.log_format, options.log_level)
+    for warning in warnings:
+        logs.warning(warning)
+    return _serve(options)
+
+
+def _serve(options: Options) -> int:
+    sources = discover(options.paths, options.name)
+    # Brings the core and the event loop: a wrong command need not wait for them.
+    from fastserve.control.loader import Loader
+    from fastserve.server import app
+
+    _require_engine(sources, Loader(options.model_defaults))
+    sockets = [listen.bind(options.host, options.port)]
+    if options.unix_socket:
+        sockets.append(listen.bind_unix(options.unix_socket))
+    return app.run(options, sources, sockets)
+
+
+def _require_engine(sources: Sequence[ModelSource], loader: Loader) -> None:
+    """A missing engine is no model's fault: it is said once, before anything is served."""
+    try:
+        onnxruntime_library()
+    except Error:
+        if any(_wants_onnxruntime(source, loader) for source in sources):
+            raise
+
+
+def _wants_onnxruntime(source: ModelSource, loader: Loader) -> bool:
+    try:
+        return loader.read_config(source).backend == "onnxruntime"
+    except Error:
+        return False  # Its config is wrong: that will be said when it is loaded.
+
+
+def all_flags() -> list[Flag]:
+    """The flags of the table of settings, and those that only a command line has."""
+    paths_and_name = [
+        Flag(
+            "name",
+            "NAME",
+            BY_KEY["name"].help,
+            group="what to serve",
+            default="the file's, without .onnx",
+        ),
+        Flag("config", "FILE", "read options from this TOML file", _existing, "what to serve"),
+    ]
+    shown = [_flag(setting) for setting in SETTINGS]
+    return [*paths_and_name, *shown, HELP]
+
+
+def _existing(text: str) -> str:
+    if not text:
+        raise ValueError("expected the path of a TOML file, found nothing")
+    return text
+
+
+def _flag(setting: Setting) -> Flag:
+    value = getattr(Options(), setting.field)
+    if isinstance(value, bool):
+        default = ""  # A switch says by its being there what it does.
+    elif setting.field.endswith("_ns"):
+        default = format_duration_ns(value).replace(" ", "") if value else "0"
+    elif setting.field.endswith("bytes_max"):
+        default = format_bytes(value)
+    else:
+        default = str(value)
+    return Flag(setting.flag, setting.metavar, setting.help, setting.parse, setting.group, default)
