@@ -183,6 +183,8 @@ def _explain(root: Any, scanner: _Scanner, position: tuple[int, int], reason: st
     place = scanner.places.get(position)
     if reason.startswith(_AT_END) and place is not None:
         return f"{'.'.join(place.path)}: unfinished at the end of the file"
+    if place is None and "identifier or number" in reason:  # A bracket that closes nothing.
+        return f"expected the name of a field, found {reason.rpartition(' ')[2].removesuffix('.')}"
     if place is None or not place.path:
         return reason[:1].lower() + reason[1:].removesuffix(".")
     *around, name = place.path
@@ -244,6 +246,8 @@ def parse(text: str, path: str) -> tuple[Any, Source]:
         position, reason = _complaint(error, text, scanner)
         reason = _explain(message_class.DESCRIPTOR, scanner, position, reason)
         raise invalid(f"{path}:{position[0]}: {reason}") from None
+    except ValueError:  # An enum given as a number that is none of 32 bits.
+        raise _large_enum(message_class.DESCRIPTOR, scanner, path) from None
     source = Source(path, scanner.lines)
     _check_enums(message, "", source)
     return message, source
@@ -252,13 +256,22 @@ def parse(text: str, path: str) -> tuple[Any, Source]:
 def _complaint(error: Any, text: str, scanner: _Scanner) -> tuple[tuple[int, int], str]:
     """Where protobuf's complaint belongs, and what it is; without the line that it quotes."""
     line, column = position = error.GetLine() or 1, error.GetColumn() or 1
+    reason = str(error).removeprefix(f"{line}:{column} : ")
     lines = text.split("\n")
-    quoted = f"'{lines[line - 1]}': " if line <= len(lines) else _AT_END
-    reason = str(error).removeprefix(f"{line}:{column} : ").removeprefix(quoted)
+    if not reason.startswith(_AT_END) and line <= len(lines):
+        reason = reason.removeprefix(f"'{lines[line - 1]}': ")
     is_late = _BAD_STRING in reason  # Said at the token behind it.
     if is_late or reason.startswith(_AT_END):
         position = max((place for place in scanner.places if place < position), default=position)
     return position, _BAD_STRING if is_late else reason
+
+
+def _large_enum(root: Any, scanner: _Scanner, path: str) -> Error:
+    for (line, _), place in scanner.places.items():
+        found = None if place.is_name or len(place.text) < 10 else _field(root, place.path)
+        if found is not None and found.type == _ENUM:
+            return invalid(f"{path}:{line}: {'.'.join(place.path)}: {_expected(found, place.text)}")
+    return invalid(f"{path}: a number is out of range")
 
 
 def _check_enums(message: Any, prefix: str, source: Source) -> None:
