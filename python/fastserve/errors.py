@@ -31,7 +31,6 @@ def one_line(text: str) -> str:
 
     Much of a message comes from outside: names in a config, paths, what an engine said.
     """
-    text = text.rstrip()
     if len(text) > LINE_CHARACTERS_MAX:
         text = text[:LINE_CHARACTERS_MAX] + "…"
     if text.isprintable():
@@ -65,7 +64,7 @@ class Error(Exception):
 def from_core(error: BaseException) -> Error:
     """The same error in the control plane's type; `error` is a CoreError with (code, message)."""
     if len(error.args) == 2:
-        return Error(str(error.args[0]), str(error.args[1]))
+        return Error(str(error.args[0]), str(error.args[1]).rstrip())
     return Error("INTERNAL", str(error))
 
 

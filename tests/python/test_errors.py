@@ -17,7 +17,7 @@ def test_a_message_is_always_one_printable_line(text):
 
 
 def test_what_is_not_printable_is_escaped_and_the_rest_is_kept():
-    assert one_line("a\nb\x00\x1b[0m é 模\n") == r"a\nb\x00\x1b[0m é 模"
+    assert one_line("a\nb\x00\x1b[0m é 模") == r"a\nb\x00\x1b[0m é 模"
 
 
 # os.fsdecode() makes lone surrogates of names that are not UTF-8; no codec would write them.
@@ -30,7 +30,7 @@ def test_a_long_message_is_cut():
 
 
 def test_the_core_s_errors_keep_their_code_and_message():
-    error = from_core(RuntimeError("NOT_FOUND", "no such model"))
+    error = from_core(RuntimeError("NOT_FOUND", "no such model\n"))
     assert (error.code, error.message, error.http_status) == ("NOT_FOUND", "no such model", 404)
 
 

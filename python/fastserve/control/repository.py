@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fastserve.errors import Error, invalid, not_found
+from fastserve.errors import Error, invalid, not_found, one_line
 
 CONFIG_FILENAME = "config.pbtxt"
 TAKES = "expected an .onnx file, a model's directory or a repository of such directories"
@@ -50,6 +50,8 @@ def discover(paths: Sequence[str], name: str = "") -> list[ModelSource]:
         raise invalid(f"nothing to serve: {TAKES}; try: fastserve run model.onnx")
     sources = [source for path in paths for source in _discover_one(Path(path))]
     if name:
+        if "/" in name or name in (".", "..") or not name.isprintable():
+            raise invalid(f"--name {name}: expected printable characters without '/'")
         if len(sources) != 1 or not sources[0].is_file:
             raise invalid(
                 f"--name {name}: works with one .onnx file; the models of a repository"
@@ -98,6 +100,8 @@ def _is_hidden(name: str) -> bool:
 def _file(path: Path) -> ModelSource:
     if path.suffix != ".onnx" or not path.is_file():
         raise invalid(f"{path}: not an .onnx file; {TAKES}")
+    if not path.name.isprintable():
+        raise invalid(f"{path}: expected a name of printable characters; rename it")
     return ModelSource(path.stem, path, {1: path}, is_file=True)
 
 
@@ -125,6 +129,10 @@ def _is_model(path: Path) -> bool:
 
 
 def _model(path: Path) -> ModelSource:
+    if not path.name.isprintable():
+        name = one_line(path.name)
+        problem = f"{name}: expected a name of printable characters; rename it"
+        return ModelSource(name, path, problem=problem)
     # Paths such as "." and "models/.." have no name of their own.
     path = path if path.name not in ("", "..") else path.resolve()
     config = path / CONFIG_FILENAME
