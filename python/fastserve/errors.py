@@ -23,6 +23,22 @@ HTTP_STATUS = {
     "UNAUTHENTICATED": 401,
 }
 
+LINE_CHARACTERS_MAX = 2000
+
+
+def one_line(text: str) -> str:
+    """The text as a log or a terminal can take it: control characters escaped, its length bounded.
+
+    Much of a message comes from outside: names in a config, paths, what an engine said.
+    """
+    if len(text) > LINE_CHARACTERS_MAX:
+        text = text[:LINE_CHARACTERS_MAX] + "…"
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
 
 class Error(Exception):
     """What failed, for the person who can change it.
@@ -32,6 +48,7 @@ class Error(Exception):
     """
 
     def __init__(self, code: str, message: str) -> None:
+        message = one_line(message)
         super().__init__(code, message)
         self.code = code
         self.message = message
@@ -47,7 +64,7 @@ class Error(Exception):
 def from_core(error: BaseException) -> Error:
     """The same error in the control plane's type; `error` is a CoreError with (code, message)."""
     if len(error.args) == 2:
-        return Error(str(error.args[0]), str(error.args[1]))
+        return Error(str(error.args[0]), str(error.args[1]).rstrip())
     return Error("INTERNAL", str(error))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from fastserve.config.model_config import ModelConfig, Signature, Tensor, TensorConfig
 from fastserve.config.spelling import did_you_mean
-from fastserve.errors import Error
+from fastserve.errors import Error, one_line
 
 Probe = Callable[[], tuple[bool, str]]
 
@@ -61,10 +61,9 @@ def complete(
         max_batch_size = config.max_batch_size or 0
         joins = max_batch_size > 1 and batching is not None
         why = _reason(config, max_batch_size)
-    if max_batch_size == 0 and batching is not None:
-        warnings.append(
-            f"{config.source.at('dynamic_batching')}: dynamic_batching has no effect: {why}"
-        )
+    if batching is not None and not joins:
+        where = config.source.at("dynamic_batching")
+        warnings.append(one_line(f"{where}: dynamic_batching has no effect: {why}"))
     _check_batch_dimension(config, signature, max_batch_size)
     inputs = _tensors(config, "input", config.inputs, signature.inputs, max_batch_size > 0)
     outputs = _tensors(config, "output", config.outputs, signature.outputs, max_batch_size > 0)
@@ -75,14 +74,14 @@ def complete(
                 "dynamic_batching.preferred_batch_size",
                 f"{size} is above the largest batch, which is {max_batch_size}",
             )
-    delay_ns = batching.max_queue_delay_ns if batching else None
+    delay_ns = batching.max_queue_delay_ns if batching else defaults.max_queue_delay_ns
     return ServedConfig(
         inputs=inputs,
         outputs=outputs,
         max_batch_size=max_batch_size,
         joins_requests=joins,
         batching=f"up to {max_batch_size} rows, {why}" if joins else f"off: {why}",
-        max_queue_delay_ns=defaults.max_queue_delay_ns if delay_ns is None else delay_ns,
+        max_queue_delay_ns=delay_ns if joins else 0,  # There is nobody to wait for.
         preferred_batch_sizes=preferred,
         instance_count=config.instance_count or defaults.instance_count,
         queue_depth=config.queue_depth or defaults.queue_depth,
@@ -94,6 +93,8 @@ def _decide(signature: Signature, max_batch_size: int, probe: Probe) -> tuple[in
     """Without a word in a config, requests are joined only where a try shows that it is right."""
     if max_batch_size < 2:
         return 0, "--max-batch is below 2"
+    if not signature.inputs:
+        return 0, "the model has no inputs"
     tensors = signature.inputs + signature.outputs
     for tensor in tensors:
         if not tensor.shape or tensor.shape[0] != -1:

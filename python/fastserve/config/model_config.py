@@ -11,8 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastserve.config.pbtxt import Source
+from fastserve.config.units import COUNT_MAX, parse_integer
 
 DEFAULT_MODEL_FILENAME = "model.onnx"
+
+# What one model may ask for: more is a slip of the keyboard, and would exhaust the machine.
+BATCH_ROWS_MAX = 65536
+INSTANCES_MAX = 1024
+THREADS_MAX = 1024
+QUEUE_DELAY_NS_MAX = 3600 * 10**9
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class VersionPolicy:
 @dataclass(frozen=True)
 class DynamicBatching:
     preferred_batch_sizes: tuple[int, ...] = ()
-    max_queue_delay_ns: int | None = None
+    max_queue_delay_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ class ModelConfig:
     optimization: str = "all"
     providers: tuple[tuple[str, Mapping[str, str]], ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
-    source: Source = Source()
+    source: Source = field(default_factory=Source)
     raw: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -96,17 +103,14 @@ class ModelConfig:
         return self.max_batch_size is None and not self.inputs and not self.outputs
 
 
-def integer_parameter(config: ModelConfig, key: str, default: int, minimum: int = 0) -> int:
-    """A parameter that counts something. Errors: INVALID_ARGUMENT with file and key."""
+def integer_parameter(
+    config: ModelConfig, key: str, default: int, minimum: int = 0, maximum: int = COUNT_MAX
+) -> int:
+    """A parameter that counts something. Errors: INVALID_ARGUMENT with file, line and key."""
     text = config.parameters.get(key)
     if text is None:
         return default
     try:
-        value = int(text)
-    except ValueError:
-        value = minimum - 1
-    if value < minimum:
-        raise config.source.wrong(
-            "parameters", f"{key}: expected an integer of at least {minimum}, found '{text}'"
-        )
-    return value
+        return parse_integer(text, minimum, maximum)
+    except ValueError as error:
+        raise config.source.wrong(f'parameters["{key}"]', str(error)) from None

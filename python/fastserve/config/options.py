@@ -7,19 +7,37 @@ are all made from it. Every queue, buffer and count of the server has its limit 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from fastserve.config.completion import ModelDefaults
-from fastserve.config.spelling import did_you_mean
-from fastserve.config.units import parse_bytes, parse_duration_ns
-from fastserve.errors import Error, invalid
+from fastserve.config.model_config import (
+    BATCH_ROWS_MAX,
+    INSTANCES_MAX,
+    QUEUE_DELAY_NS_MAX,
+    THREADS_MAX,
+)
+from fastserve.config.spelling import did_you_mean, shorten
+from fastserve.config.units import (
+    COUNT_MAX,
+    format_duration_ns,
+    parse_bytes,
+    parse_duration_ns,
+    parse_integer,
+)
+from fastserve.errors import Error, invalid, one_line
 
 ENVIRONMENT_PREFIX = "FASTSERVE_"
-# What Kubernetes writes into every container for a Service that is called "fastserve".
-_SERVICE_LINK = re.compile(r"FASTSERVE_(SERVICE_|PORT_\d+_)")
+# What Kubernetes writes into every container for a Service called "fastserve" or "fastserve-...".
+_SERVICE_LINK = re.compile(
+    r"FASTSERVE_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)=.*"
+    r"|FASTSERVE_(\w+_)?PORT=(tcp|udp|sctp)://.*",
+    re.DOTALL,
+)
+# Where an option's value comes from: its field -> the value, and what to call it in a message.
+Said = dict[str, tuple[Any, str]]
 
 
 @dataclass(frozen=True)
@@ -72,19 +90,8 @@ class Setting:
         return self.flag.replace("-", "_")
 
 
-def _integer(minimum: int, maximum: int = 2**31 - 1) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = minimum - 1
-        if not minimum <= value <= maximum:
-            if maximum == 2**31 - 1:
-                raise ValueError(f"expected an integer of at least {minimum}, found '{text}'")
-            raise ValueError(f"expected an integer from {minimum} to {maximum}, found '{text}'")
-        return value
-
-    return parse
+def _integer(minimum: int, maximum: int = COUNT_MAX) -> Callable[[str], int]:
+    return lambda text: parse_integer(text, minimum, maximum)
 
 
 def _choice(*choices: str) -> Callable[[str], str]:
@@ -100,7 +107,7 @@ def _boolean(text: str) -> bool:
     folded = text.lower()
     if folded in ("1", "true", "yes", "on"):
         return True
-    if folded in ("0", "false", "no", "off", ""):
+    if folded in ("0", "false", "no", "off"):
         return False
     raise ValueError(f"expected true or false, found '{text}'")
 
@@ -112,25 +119,43 @@ def _positive_bytes(text: str) -> int:
     return count
 
 
+def _positive_duration_ns(text: str) -> int:
+    duration_ns = parse_duration_ns(text)
+    if duration_ns < 1:
+        raise ValueError(f"expected more than 0, found '{text}'")
+    return duration_ns
+
+
+def _queue_delay_ns(text: str) -> int:
+    duration_ns = parse_duration_ns(text)
+    if duration_ns > QUEUE_DELAY_NS_MAX:
+        limit = format_duration_ns(QUEUE_DELAY_NS_MAX)
+        raise ValueError(f"expected at most {limit}, found '{text}' (a bare number is seconds)")
+    return duration_ns
+
+
 _SERVER, _MODELS, _LIMITS, _LOGS = "where to listen", "how models run", "limits", "logs"
 SETTINGS = (
     Setting("host", "host", str, _SERVER, "HOST", "address to listen on"),
-    Setting("port", "port", _integer(0, 65535), _SERVER, "PORT", "0 takes any free one and says which"),
-    Setting("unix-socket", "unix_socket", str, _SERVER, "PATH", "listen on this Unix socket as well"),
+    Setting("port", "port", _integer(0, 65535), _SERVER, "PORT",
+            "0 takes any free one and says which"),
+    Setting("unix-socket", "unix_socket", str, _SERVER, "PATH",
+            "listen on this Unix socket as well"),
     Setting(
         "strict-readiness", "strict_readiness", _boolean, _SERVER, "",
         "/v2/health/ready says 200 only when every model is ready",
     ),
     Setting(
-        "max-batch", "max_batch_size", _integer(1, 65536), _MODELS, "ROWS",
+        "max-batch", "max_batch_size", _integer(1, BATCH_ROWS_MAX), _MODELS, "ROWS",
         "largest batch of a model without a config; 1 turns batching off",
     ),
     Setting(
-        "max-queue-delay", "max_queue_delay_ns", parse_duration_ns, _MODELS, "TIME",
+        "max-queue-delay", "max_queue_delay_ns", _queue_delay_ns, _MODELS, "TIME",
         "how long a request may wait for others to join it",
     ),
-    Setting("instances", "instance_count", _integer(1, 1024), _MODELS, "N", "instances of a model"),
-    Setting("threads", "intra_op_threads", _integer(0, 1024), _MODELS, "N",
+    Setting("instances", "instance_count", _integer(1, INSTANCES_MAX), _MODELS, "N",
+            "instances of a model"),
+    Setting("threads", "intra_op_threads", _integer(0, THREADS_MAX), _MODELS, "N",
             "threads of the engine within one run; 0 lets the engine choose"),
     Setting("caller-runs", "caller_runs", _choice("auto", "never"), _MODELS, "auto|never",
             "whether cheap runs may happen on the event loop's thread"),
@@ -140,11 +165,11 @@ SETTINGS = (
     Setting("max-in-flight", "in_flight_bytes_max", _positive_bytes, _LIMITS, "SIZE",
             "bytes of all request bodies held at once"),
     Setting("max-connections", "connections_max", _integer(1), _LIMITS, "N", "open connections"),
-    Setting("head-timeout", "head_timeout_ns", parse_duration_ns, _LIMITS, "TIME",
+    Setting("head-timeout", "head_timeout_ns", _positive_duration_ns, _LIMITS, "TIME",
             "to receive a request's head"),
-    Setting("body-timeout", "body_timeout_ns", parse_duration_ns, _LIMITS, "TIME",
+    Setting("body-timeout", "body_timeout_ns", _positive_duration_ns, _LIMITS, "TIME",
             "between two reads of a request's body"),
-    Setting("idle-timeout", "idle_timeout_ns", parse_duration_ns, _LIMITS, "TIME",
+    Setting("idle-timeout", "idle_timeout_ns", _positive_duration_ns, _LIMITS, "TIME",
             "before an idle connection is closed"),
     Setting("drain-timeout", "drain_timeout_ns", parse_duration_ns, _LIMITS, "TIME",
             "for requests in flight to finish at shutdown"),
@@ -168,80 +193,84 @@ def build(
     file or the variable, the option, what was expected and what was found.
     """
     warnings: list[str] = []
-    values: dict[str, Any] = {}
-    toml_path = toml_path or environment.get(ENVIRONMENT_PREFIX + "CONFIG")
+    said: Said = {}
+    variable = ENVIRONMENT_PREFIX + "CONFIG"
     if toml_path:
-        values.update(_from_toml(Path(toml_path)))
-    values.update(_from_environment(environment, warnings))
-    values.update(flags)
-    options = replace(Options(), **values)
-    _check(options)
+        said.update(_from_toml(Path(toml_path), "--config "))
+    elif environment.get(variable):
+        said.update(_from_toml(Path(environment[variable]), f"{variable}="))
+    said.update(_from_environment(environment, warnings))
+    flag_of = {setting.field: f"--{setting.flag}" for setting in BY_KEY.values()}
+    said.update({field: (value, flag_of.get(field, field)) for field, value in flags.items()})
+    options = replace(Options(), **{field: value for field, (value, _) in said.items()})
+    if options.in_flight_bytes_max < options.body_bytes_max:
+        in_flight = said.get("in_flight_bytes_max", (0, "--max-in-flight"))[1]
+        body = said.get("body_bytes_max", (0, "--max-body"))[1]
+        raise invalid(
+            f"{in_flight} is {options.in_flight_bytes_max} bytes, less than {body}, which is"
+            f" {options.body_bytes_max}: no request of that size could ever enter"
+        )
     return options, warnings
 
 
-def _check(options: Options) -> None:
-    for field in ("head_timeout_ns", "body_timeout_ns", "idle_timeout_ns"):
-        if getattr(options, field) == 0:
-            raise invalid(f"--{field.removesuffix('_ns').replace('_', '-')}: expected more than 0")
-    if options.in_flight_bytes_max < options.body_bytes_max:
-        raise invalid(
-            f"--max-in-flight is {options.in_flight_bytes_max} bytes, less than --max-body, which is"
-            f" {options.body_bytes_max}: no request of that size could ever enter"
-        )
-
-
-def _from_environment(environment: Mapping[str, str], warnings: list[str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _from_environment(environment: Mapping[str, str], warnings: list[str]) -> Said:
+    """A variable that is empty says nothing: charts and compose files often write such."""
+    said: Said = {}
     for variable, text in environment.items():
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable == ENVIRONMENT_PREFIX + "CONFIG":
             continue
-        if _SERVICE_LINK.match(variable) or text.startswith("tcp://"):
+        if not text or _SERVICE_LINK.fullmatch(f"{variable}={text}"):
             continue
         key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if key == "paths":
-            values["paths"] = tuple(filter(None, text.split(":")))
+            said["paths"] = (tuple(filter(None, text.split(":"))), variable)
             continue
         setting = BY_KEY.get(key)
         if setting is None:
-            names = [ENVIRONMENT_PREFIX + name.upper() for name in BY_KEY]
-            warnings.append(f"{variable} is not an option{did_you_mean(variable, names)}")
+            names = [ENVIRONMENT_PREFIX + name.upper() for name in (*BY_KEY, "paths")]
+            guess = did_you_mean(variable, names)
+            warnings.append(one_line(f"{variable} is not an option{guess}"))
             continue
         try:
-            values[setting.field] = setting.parse(text)
+            said[setting.field] = (setting.parse(text), variable)
         except ValueError as error:
             raise invalid(f"{variable}: {error}") from None
-    return values
+    return said
 
 
-def _from_toml(path: Path) -> dict[str, Any]:
+def _from_toml(path: Path, said_by: str) -> Said:
+    """`said_by` is how the path was given: "--config " or the variable."""
     import tomllib  # Only for those who have such a file.
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise Error("NOT_FOUND", f"--config {path}: {error.strerror}") from None
+        raise Error("NOT_FOUND", f"{said_by}{path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise invalid(f"--config {path}: not UTF-8 text") from None
+        raise invalid(f"{said_by}{path}: not UTF-8 text") from None
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # Also numbers and nesting beyond Python's limits.
         raise invalid(f"{path}: {error}") from None
-    values: dict[str, Any] = {}
+    said: Said = {}
     for written, value in table.items():
-        where = f"{path}:{_line_of(text, written)}: {written}"
+        where = f"{path}:{_line_of(text, written)}: {shorten(written)}"
         key = written.replace("-", "_")
-        if key == "paths":
-            values["paths"] = _paths(value, path, where)
-        elif key in BY_KEY:
-            setting = BY_KEY[key]
-            try:
-                values[setting.field] = setting.parse(_text(value))
-            except ValueError as error:
-                raise invalid(f"{where}: {error}") from None
-        else:
+        if key != "paths" and key not in BY_KEY:
             guess = did_you_mean(written, (*BY_KEY, "paths"))
-            raise invalid(f"{path}:{_line_of(text, written)}: unknown option '{written}'{guess}")
-    return values
+            raise invalid(f"{where}: no such option{guess}")
+        field = "paths" if key == "paths" else BY_KEY[key].field
+        if field in said:
+            raise invalid(f"{where}: given twice, also as {said[field][1].rpartition(': ')[2]}")
+        try:
+            parsed = _paths(value, path) if key == "paths" else BY_KEY[key].parse(_text(value))
+        except ValueError as error:
+            raise invalid(f"{where}: {error}") from None
+        said[field] = (parsed, where)
+    return said
 
 
 def _text(value: Any) -> str:
@@ -249,17 +278,18 @@ def _text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (str, int, float)):
         return str(value)
-    raise ValueError(f"expected one value, found {type(value).__name__}")
+    kind = {dict: "a table", list: "a list"}.get(type(value), f"a {type(value).__name__}")
+    raise ValueError(f"expected one value, found {kind}")
 
 
-def _paths(value: Any, file: Path, where: str) -> tuple[str, ...]:
+def _paths(value: Any, file: Path) -> tuple[str, ...]:
     """Paths of a file are relative to the file, so that it works from any directory."""
-    items: Iterable[Any] = [value] if isinstance(value, str) else value
+    items = [value] if isinstance(value, str) else value
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise invalid(f"{where}: expected a list of paths")
+        raise ValueError("expected a list of paths")
     return tuple(str(file.parent / item) for item in items)
 
 
 def _line_of(text: str, key: str) -> int:
-    match = re.search(rf"^\s*[\[\"']*{re.escape(key)}\b", text, re.MULTILINE)
-    return text.count("\n", 0, match.start()) + 1 if match else 1
+    match = re.search(rf"^\s*[\[\"']*{re.escape(key)}(?![\w-])", text, re.MULTILINE)
+    return text.count("\n", 0, match.end()) + 1 if match else 1

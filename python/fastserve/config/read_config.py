@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fastserve.config import pbtxt, support
+from fastserve.config import pbtxt, schema, support
 from fastserve.config.model_config import (
+    BATCH_ROWS_MAX,
     DEFAULT_MODEL_FILENAME,
+    INSTANCES_MAX,
+    QUEUE_DELAY_NS_MAX,
     DynamicBatching,
     ModelConfig,
     TensorConfig,
@@ -16,6 +19,8 @@ from fastserve.config.model_config import (
 )
 from fastserve.config.pbtxt import Source
 from fastserve.config.spelling import did_you_mean
+from fastserve.config.units import COUNT_MAX, format_duration_ns
+from fastserve.errors import one_line
 
 BACKENDS = ("onnxruntime", "identity")
 _PLATFORMS = {"onnxruntime_onnx": "onnxruntime"}
@@ -51,11 +56,12 @@ def parse_config(text: str, shown_as: str = "config.pbtxt") -> ModelConfig:
 
 
 def from_message(message: Any, source: Source) -> ModelConfig:
-    from google.protobuf import json_format
-
     warnings = support.judge(message, source)
-    if message.max_batch_size < 0:
-        raise source.wrong("max_batch_size", f"expected at least 0, found {message.max_batch_size}")
+    if not 0 <= message.max_batch_size <= BATCH_ROWS_MAX:
+        raise source.wrong(
+            "max_batch_size",
+            f"expected 0 to {BATCH_ROWS_MAX} rows, found {message.max_batch_size}",
+        )
     backend = _backend(message, source)
     parameters = {key: value.string_value for key, value in message.parameters.items()}
     warnings += _unknown_parameters(backend, parameters, source)
@@ -76,8 +82,8 @@ def from_message(message: Any, source: Source) -> ModelConfig:
         providers=_providers(message, source),
         parameters=parameters,
         source=source,
-        raw=json_format.MessageToDict(message, preserving_proto_field_name=True),
-        warnings=tuple(warnings),
+        raw=schema.to_plain(message),
+        warnings=tuple(map(one_line, warnings)),
     )
 
 
@@ -86,13 +92,13 @@ def _backend(message: Any, source: Source) -> str:
         guess = did_you_mean(message.backend, BACKENDS)
         raise source.wrong(
             "backend",
-            f"there is no backend '{message.backend}'{guess or '; fastserve has ' + _list(BACKENDS)}",
+            f"there is no backend '{message.backend}'{guess or f'; expected {_list(BACKENDS)}'}",
         )
     if message.platform and message.platform not in _PLATFORMS:
         guess = did_you_mean(message.platform, _PLATFORMS)
         raise source.wrong(
             "platform",
-            f"'{message.platform}' is not available{guess or '; fastserve has ' + _list(_PLATFORMS)}",
+            f"'{message.platform}' is not available{guess or f'; expected {_list(_PLATFORMS)}'}",
         )
     by_platform = _PLATFORMS.get(message.platform, "")
     if message.backend and by_platform and message.backend != by_platform:
@@ -102,13 +108,13 @@ def _backend(message: Any, source: Source) -> str:
     return message.backend or by_platform or "onnxruntime"
 
 
-def _list(names: Any) -> str:
-    return ", ".join(f"'{name}'" for name in names)
+def _list(names: Iterable[str]) -> str:
+    return " or ".join(f"'{name}'" for name in names)
 
 
 def _filename(message: Any, source: Source) -> str:
     name: str = message.default_model_filename or DEFAULT_MODEL_FILENAME
-    if "/" in name or name in (".", ".."):
+    if name in (".", "..") or "/" in name or "\0" in name:
         raise source.wrong(
             "default_model_filename",
             f"expected a file name inside the version directory, found '{name}'",
@@ -177,6 +183,11 @@ def _instance_count(message: Any, source: Source) -> int | None:
         if group.count < 0:
             raise source.wrong(f"{where}.count", f"expected at least 1, found {group.count}")
         total += group.count or 1
+        if total > INSTANCES_MAX:
+            raise source.wrong(
+                f"{where}.count",
+                f"expected at most {INSTANCES_MAX} instances of a model, found {total}",
+            )
     return total or None
 
 
@@ -193,16 +204,20 @@ def _batching(message: Any, source: Source) -> tuple[DynamicBatching | None, int
             raise source.wrong(
                 where, f"{size} is above max_batch_size, which is {message.max_batch_size}"
             )
-    says_delay = "dynamic_batching[0].max_queue_delay_microseconds[0]" in source.lines
     delay_ns = batching.max_queue_delay_microseconds * 1000
-    if delay_ns > 3600 * 10**9:
+    if delay_ns > QUEUE_DELAY_NS_MAX:
         raise source.wrong(
             "dynamic_batching.max_queue_delay_microseconds",
-            f"expected at most an hour, found {batching.max_queue_delay_microseconds}",
+            f"expected at most {QUEUE_DELAY_NS_MAX // 1000}, which are"
+            f" {format_duration_ns(QUEUE_DELAY_NS_MAX)}, found {delay_ns // 1000}",
         )
-    # Nothing said is Triton's meaning of an empty dynamic_batching: no delay.
-    found = DynamicBatching(sizes, delay_ns if says_delay else 0)
-    return found, batching.default_queue_policy.max_queue_size or None
+    depth = batching.default_queue_policy.max_queue_size
+    if depth > COUNT_MAX:
+        raise source.wrong(
+            "dynamic_batching.default_queue_policy.max_queue_size",
+            f"expected at most {COUNT_MAX}, found {depth}",
+        )
+    return DynamicBatching(sizes, delay_ns), depth or None
 
 
 def _optimization(message: Any, source: Source) -> str:
@@ -222,7 +237,7 @@ def _providers(message: Any, source: Source) -> tuple[tuple[str, Mapping[str, st
         field = f"{kind}_execution_accelerator"
         for index, item in enumerate(getattr(accelerators, field)):
             if item.name not in names:
-                guess = did_you_mean(item.name, names) or f"; expected one of {_list(names)}"
+                guess = did_you_mean(item.name, names) or f"; expected {_list(names)}"
                 raise source.wrong(
                     f"optimization.execution_accelerators.{field}[{index}].name",
                     f"unknown accelerator '{item.name}'{guess}",
@@ -234,8 +249,12 @@ def _providers(message: Any, source: Source) -> tuple[tuple[str, Mapping[str, st
 def _unknown_parameters(backend: str, parameters: Mapping[str, str], source: Source) -> list[str]:
     known = PARAMETERS[backend]
     return [
-        f"{source.at('parameters')}: parameter '{key}' has no effect with backend"
+        f"{source.at(_place(key))}: parameter '{key}' has no effect with backend"
         f" '{backend}'{did_you_mean(key, known)}"
         for key in parameters
         if key not in known
     ]
+
+
+def _place(key: str) -> str:
+    return f'parameters["{key}"]'

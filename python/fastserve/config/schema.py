@@ -8,6 +8,7 @@ match the installed runtime. Only what protobuf has offered since 4.22 is used.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 # message Name: type field number, ...   `*` repeats, `A>B` is a map, `|group` puts it in a oneof.
@@ -91,7 +92,8 @@ ModelRepositoryAgents: RepositoryAgent* agents 1
 RepositoryAgent: string name 1, string>string parameters 2
 ModelResponseCache: bool enable 1
 ModelMetrics: MetricControl* metric_control 1
-MetricControl: MetricIdentifier metric_identifier 1, MetricHistogram histogram_options 2
+MetricControl: MetricIdentifier metric_identifier 1,
+  MetricHistogram histogram_options 2 |metric_options
 MetricIdentifier: string family 1
 MetricHistogram: double* buckets 1
 """
@@ -200,3 +202,32 @@ def model_config_class() -> Any:
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.ModelConfig"))
+
+
+def to_plain(message: Any) -> dict[str, Any]:
+    """The fields that are set, as JSON has them: enums by name, and integers as numbers.
+
+    protobuf's own JSON writes 64-bit integers as strings; Triton's answers do not.
+    """
+    return {field.name: _plain_field(field, value) for field, value in message.ListFields()}
+
+
+def _plain_field(field: Any, value: Any) -> Any:
+    inner = field.message_type
+    if inner is not None and inner.GetOptions().map_entry:
+        entry = inner.fields_by_name["value"]
+        return {str(key): _plain_field(entry, value[key]) for key in value}
+    if hasattr(value, "ListFields") or isinstance(value, (str, int, float)):
+        return _plain_value(field, value)
+    return [_plain_value(field, item) for item in value]
+
+
+def _plain_value(field: Any, value: Any) -> Any:
+    if field.message_type is not None:
+        return to_plain(value)
+    if field.enum_type is not None:
+        known = field.enum_type.values_by_number.get(value)
+        return known.name if known else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such number.
+    return value

@@ -19,7 +19,7 @@ _HONOURED_WORDS = """
     version_policy.specific version_policy.specific.versions
     input input.name input.data_type input.dims input.optional
     output output.name output.data_type output.dims
-    instance_group instance_group.name instance_group.count instance_group.kind
+    instance_group instance_group.count instance_group.kind
     dynamic_batching dynamic_batching.preferred_batch_size
     dynamic_batching.max_queue_delay_microseconds
     dynamic_batching.default_queue_policy dynamic_batching.default_queue_policy.max_queue_size
@@ -44,6 +44,7 @@ WARNED = {
     "cc_model_filenames": "default_model_filename is served on every device",
     "input.format": "it describes the layout, which fastserve passes on as it comes",
     "output.label_filename": "classification is not available yet",
+    "instance_group.name": "instances have no names here; the metrics are per model",
     "instance_group.profile": _CPU_ONLY,
     "instance_group.rate_limiter": "instances run whenever they are free",
     "instance_group.host_policy": "threads are not pinned to a host policy",
@@ -71,6 +72,9 @@ WARNED = {
 }
 
 _LAYOUT = "fastserve would feed the model another shape than this asks for"
+
+# Often written with `decoupled: false` or `enable: false` inside, which asks for nothing.
+_OFF_IF_EMPTY = {"model_transaction_policy", "response_cache"}
 
 # Serving without it would be wrong; the sentence says why, and what to do instead.
 REFUSED = {
@@ -121,13 +125,10 @@ def judge(message: Any, source: Source) -> list[str]:
     """
     warnings = []
     for path, where in walk(message):
-        if path in REFUSED and not _is_off(path, message):
+        if path in _OFF_IF_EMPTY and not getattr(message, path).ListFields():
+            continue
+        if path in REFUSED:
             raise source.wrong(where, REFUSED[path])
         if path in WARNED:
             warnings.append(f"{source.at(where)}: {where} has no effect: {WARNED[path]}")
     return warnings
-
-
-def _is_off(path: str, message: Any) -> bool:
-    """`model_transaction_policy { decoupled: false }` is often written, and asks nothing."""
-    return path == "model_transaction_policy" and not message.model_transaction_policy.decoupled

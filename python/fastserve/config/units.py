@@ -1,8 +1,9 @@
-"""Sizes and durations as people write them: "64MiB", "5ms"."""
+"""Sizes, durations and counts as people write them: "64MiB", "5ms", "8"."""
 
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 _BYTES = {
     "": 1,
@@ -21,14 +22,17 @@ _NANOSECONDS = {
     "": 10**9,
     "ns": 1,
     "us": 10**3,
-    "µs": 10**3,
     "ms": 10**6,
     "s": 10**9,
     "m": 60 * 10**9,
     "min": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-_QUANTITY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-zµ]*)", re.ASCII | re.IGNORECASE)
+# 40 digits are more than the core's 64-bit integers hold, and few enough to compute with.
+_QUANTITY = re.compile(r"(\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})\s*([a-z]*)", re.ASCII | re.IGNORECASE)
+_INTEGER = re.compile(r"[-+]?\d{1,40}", re.ASCII)
+_CORE_MAX = 2**63 - 1
+COUNT_MAX = 2**31 - 1
 
 
 def parse_bytes(text: str) -> int:
@@ -42,10 +46,26 @@ def parse_duration_ns(text: str) -> int:
 
 
 def _parse(text: str, factors: dict[str, int], expected: str) -> int:
-    match = _QUANTITY.fullmatch(text.strip().replace("µ", "u"))
+    # Keyboards have the micro sign, documents the Greek letter.
+    match = _QUANTITY.fullmatch(text.strip().replace("\u00b5", "u").replace("\u03bc", "u"))
     if match is None or match[2].lower() not in factors:
         raise ValueError(f"expected {expected}, found '{text}'")
-    return round(float(match[1]) * factors[match[2].lower()])
+    # Exact: a float would move the last digits of a large size.
+    value = round(Fraction(match[1]) * factors[match[2].lower()])
+    if value > _CORE_MAX:
+        raise ValueError(f"expected {expected}, found '{text}', which is too large")
+    return value
+
+
+def parse_integer(text: str, minimum: int, maximum: int = COUNT_MAX) -> int:
+    """A count in decimal digits. ValueError says what was expected."""
+    match = _INTEGER.fullmatch(text.strip())
+    value = int(match[0]) if match else minimum - 1
+    if not minimum <= value <= maximum:
+        wide = maximum == COUNT_MAX and value <= maximum
+        span = f"of at least {minimum}" if wide else f"from {minimum} to {maximum}"
+        raise ValueError(f"expected an integer {span}, found '{text}'")
+    return value
 
 
 def format_bytes(count: int) -> str:
@@ -56,8 +76,10 @@ def format_bytes(count: int) -> str:
 
 
 def format_duration_ns(duration_ns: int) -> str:
-    """Three significant digits in the unit that suits: "1.25 ms"."""
-    for unit, size in (("s", 10**9), ("ms", 10**6), ("us", 10**3)):
-        if duration_ns >= size:
+    """Three significant digits in the unit that suits: "1.25 ms"; whole seconds from 1000 on."""
+    if duration_ns < 1000:
+        return f"{duration_ns} ns"
+    for unit, size in (("us", 10**3), ("ms", 10**6), ("s", 10**9)):
+        if duration_ns < 999.5 * size:  # 999.7 us would become 1e+03 us: it is 1 ms.
             return f"{duration_ns / size:.3g} {unit}"
-    return f"{duration_ns} ns"
+    return f"{duration_ns / 10**9:.0f} s"

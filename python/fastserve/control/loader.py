@@ -18,10 +18,16 @@ from fastserve.config.completion import (
     complete,
     declared_signature,
 )
-from fastserve.config.model_config import ModelConfig, Signature, Tensor, integer_parameter
+from fastserve.config.model_config import (
+    THREADS_MAX,
+    ModelConfig,
+    Signature,
+    Tensor,
+    integer_parameter,
+)
 from fastserve.control.engine import onnxruntime_library
 from fastserve.control.repository import ModelSource
-from fastserve.errors import from_core, not_found
+from fastserve.errors import Error, from_core, not_found
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class Loader:
             if config.backend == "identity":
                 model = _open_identity(config)
             else:
-                model = self._open_onnxruntime(_model_path(source, version, config), config)
+                model = self._open_onnxruntime(model_path(source, version, config), config)
             signature = Signature(model.platform, _tensors(model.inputs), _tensors(model.outputs))
             served = complete(config, signature, self._defaults, model.probe_batching)
         except _core.CoreError as error:
@@ -113,11 +119,18 @@ class Loader:
             str(path),
             library=onnxruntime_library(),
             intra_op_threads=integer_parameter(
-                config, "intra_op_thread_count", self._defaults.intra_op_threads
+                config,
+                "intra_op_thread_count",
+                self._defaults.intra_op_threads,
+                maximum=THREADS_MAX,
             ),
-            inter_op_threads=integer_parameter(config, "inter_op_thread_count", 1),
+            inter_op_threads=integer_parameter(
+                config, "inter_op_thread_count", 1, maximum=THREADS_MAX
+            ),
             optimization=config.optimization,
-            spinning=integer_parameter(config, "session.intra_op.allow_spinning", 0) == 1,
+            spinning=bool(
+                integer_parameter(config, "session.intra_op.allow_spinning", 0, maximum=1)
+            ),
             providers=config.providers,
         )
 
@@ -132,18 +145,24 @@ def _open_identity(config: ModelConfig) -> _core.Model:
     )
 
 
-def _model_path(source: ModelSource, version: int, config: ModelConfig) -> Path:
-    """The file of a version. A directory of that name holds the file and its external data."""
+def model_path(source: ModelSource, version: int, config: ModelConfig) -> Path:
+    """The file of a version. A directory of that name holds the file and its external data.
+
+    Errors: NOT_FOUND, or PERMISSION_DENIED where it may not be looked at.
+    """
     if source.is_file:
         return source.path
     directory = source.versions[version]
     path = directory / config.default_model_filename
-    if path.is_dir():
-        path = path / config.default_model_filename
-    if path.is_file():
-        return path
     shown_as = f"{source.name}/{version}/{config.default_model_filename}"
-    others = sorted(child.name for child in directory.glob("*.onnx"))
+    try:
+        if path.is_dir():
+            path = path / config.default_model_filename
+        if path.is_file():
+            return path
+        others = sorted(child.name for child in directory.glob("*.onnx"))
+    except OSError as error:
+        raise Error("PERMISSION_DENIED", f"{shown_as}: {error.strerror}") from None
     hint = f'; it holds {others[0]}: set default_model_filename: "{others[0]}"' if others else ""
     raise not_found(f"{shown_as}: no such file{hint}")
 

@@ -44,11 +44,20 @@ class Model:
         return max(self.ready_versions(), default=None)
 
     def reason(self, version: int | None = None) -> str:
-        """Why it is not served."""
-        if version is not None and version in self.states:
-            return self.states[version].reason or f"it is {self.states[version].state.lower()}"
-        reasons = [state.reason for state in list(self.states.values()) if state.reason]
-        return self.problem or "; ".join(reasons) or "it is loading"
+        """Why it, or the version, is not served."""
+        states = dict(self.states)
+        if version in states:
+            state = states[version]
+            return state.reason or f"it is {state.state.lower()}"
+        if self.problem:
+            return self.problem
+        if not self.attempted:
+            return "it is loading"
+        if version is not None:
+            present = version in self.source.versions
+            return "version_policy leaves it out" if present else "there is no such version"
+        reasons = [state.reason for state in states.values() if state.reason]
+        return "; ".join(reasons) or "no version of it is served"
 
 
 class Manager:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fastserve.errors import Error, invalid, not_found
+from fastserve.errors import Error, invalid, not_found, one_line
 
 CONFIG_FILENAME = "config.pbtxt"
 TAKES = "expected an .onnx file, a model's directory or a repository of such directories"
@@ -50,6 +50,8 @@ def discover(paths: Sequence[str], name: str = "") -> list[ModelSource]:
         raise invalid(f"nothing to serve: {TAKES}; try: fastserve run model.onnx")
     sources = [source for path in paths for source in _discover_one(Path(path))]
     if name:
+        if "/" in name or name in (".", "..") or not name.isprintable():
+            raise invalid(f"--name {name}: expected printable characters without '/'")
         if len(sources) != 1 or not sources[0].is_file:
             raise invalid(
                 f"--name {name}: works with one .onnx file; the models of a repository"
@@ -73,23 +75,34 @@ def _check_names(sources: Sequence[ModelSource]) -> None:
 
 
 def _discover_one(path: Path) -> list[ModelSource]:
-    if not path.exists():
-        raise not_found(f"{path}: no such file or directory; {TAKES}")
-    if path.is_file():
-        if path.suffix != ".onnx":
-            raise invalid(f"{path}: not an .onnx file; {TAKES}")
-        return [ModelSource(path.stem, path, {1: path}, is_file=True)]
     try:
+        if not path.exists():
+            raise not_found(f"{path}: no such file or directory; {TAKES}")
+        if not path.is_dir():
+            return [_file(path)]
         if _is_model(path):
             return [_model(path)]
-        models = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+        models = sorted(p for p in path.iterdir() if p.is_dir() and not _is_hidden(p.name))
     except OSError as error:
-        raise Error("PERMISSION_DENIED", f"{path}: {error.strerror}") from None
+        raise Error("PERMISSION_DENIED", f"{error.filename or path}: {error.strerror}") from None
     if not models:
         loose = sorted(p.name for p in path.glob("*.onnx"))
         hint = f"; to serve the file in it: fastserve run {path / loose[0]}" if loose else ""
         raise not_found(f"{path}: no models in it; {TAKES}{hint}")
     return [_model(model) for model in models]
+
+
+def _is_hidden(name: str) -> bool:
+    """Also what the file system itself puts at the root of a volume."""
+    return name.startswith(".") or name == "lost+found"
+
+
+def _file(path: Path) -> ModelSource:
+    if path.suffix != ".onnx" or not path.is_file():
+        raise invalid(f"{path}: not an .onnx file; {TAKES}")
+    if not path.name.isprintable():
+        raise invalid(f"{path}: expected a name of printable characters; rename it")
+    return ModelSource(path.stem, path, {1: path}, is_file=True)
 
 
 def _versions(path: Path) -> dict[int, Path]:
@@ -116,8 +129,12 @@ def _is_model(path: Path) -> bool:
 
 
 def _model(path: Path) -> ModelSource:
-    # A path such as "." has no name of its own.
-    path = path if path.name else path.resolve()
+    if not path.name.isprintable():
+        name = one_line(path.name)
+        problem = f"{name}: expected a name of printable characters; rename it"
+        return ModelSource(name, path, problem=problem)
+    # Paths such as "." and "models/.." have no name of their own.
+    path = path if path.name not in ("", "..") else path.resolve()
     config = path / CONFIG_FILENAME
     try:
         versions = _versions(path)
