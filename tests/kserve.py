@@ -94,9 +94,7 @@ def parse(headers: Mapping[str, str], body: bytes) -> Result:
     header = json.loads(text)
     names = [item["name"] for item in header["outputs"]]
     assert len(names) == len(set(names)), f"an output came twice: {names}"
-    is_binary = [
-        "binary_data_size" in item.get("parameters", {}) for item in header["outputs"]
-    ]
+    is_binary = ["binary_data_size" in item.get("parameters", {}) for item in header["outputs"]]
     assert any(is_binary) == (length is not None), f"{HEADER_LENGTH} only with binary outputs"
     kind = "application/octet-stream" if any(is_binary) else "application/json"
     assert headers["content-type"].startswith(kind), headers

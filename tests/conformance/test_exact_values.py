@@ -93,9 +93,7 @@ def test_json_refuses_what_is_not_finite(server, datatype, value):
 
 @pytest.mark.parametrize(("datatype", "text"), [("FP32", "3.5e38"), ("FP64", "1e309")])
 def test_numbers_that_overflow_are_refused(server, datatype, text):
-    request = (
-        f'{{"inputs":[{{"name":"x","shape":[1,1],"datatype":"{datatype}","data":[{text}]}}]}}'
-    )
+    request = f'{{"inputs":[{{"name":"x","shape":[1,1],"datatype":"{datatype}","data":[{text}]}}]}}'
     answer = server.post(f"identity_{datatype.lower()}", request.encode())
     assert answer.status == 400, answer
 
