@@ -130,7 +130,7 @@ class Metrics:
 class Server:
     """`fastserve run` on a free port of this machine."""
 
-    running: ClassVar[list[Self]] = []
+    running: ClassVar[list["Server"]] = []
 
     def __init__(self, repository: Path, *flags: str) -> None:
         self._command = [str(EXECUTABLE), "run", str(repository), "--port", "0", *flags]
@@ -140,7 +140,7 @@ class Server:
     def __enter__(self) -> Self:
         assert EXECUTABLE.exists(), f"{EXECUTABLE} is not there: install fastserve first"
         # A file, since a pipe that nobody reads fills and blocks.
-        self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - stop() closes it.
+        self._log = tempfile.TemporaryFile("a+b")
         settings = {k: v for k, v in os.environ.items() if not k.startswith("FASTSERVE_")}
         self._child = subprocess.Popen(
             self._command,

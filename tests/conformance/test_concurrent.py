@@ -18,7 +18,7 @@ from tests.served import MODELS, Repository, Server
 REQUESTS = 1000
 CONNECTIONS = 64
 TIMEOUT_S = 60
-# Name -> columns of each input; mlp and add_mul join rows of several requests, center_rows must not.
+# Name -> columns of each input. Rows of center_rows must not be joined with other requests'.
 COLUMNS = {"mlp": {"x": 64}, "add_mul": {"a": 4, "b": 4}, "center_rows": {"x": 2}}
 ROWS = (1, 1, 1, 2, 3, 5, 8, 17, 32)
 # Sums in another order differ in the last bits.

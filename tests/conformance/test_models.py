@@ -1,4 +1,4 @@
-"""Models of every shape: no batch, scalars, optional inputs, files beside the model, no elements."""
+"""Models of every shape: unbatched, scalars, optional inputs, files beside them, no elements."""
 
 import numpy as np
 import pytest
@@ -98,7 +98,9 @@ def test_an_optional_input_may_be_absent(server, binary):
 
 
 def test_a_required_input_may_not_be_absent(server):
-    answer = server.post("optional_input", {"inputs": [kserve.tensor("factor", np.float32([5]))]})
+    answer = server.post(
+        "optional_input", {"inputs": [kserve.tensor("factor", np.array([5], np.float32))]}
+    )
     assert answer.status == 400, answer
     assert "'x'" in answer.error
 

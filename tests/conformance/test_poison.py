@@ -98,8 +98,7 @@ def test_inputs_of_different_rows_harm_nobody_else(joining_server, position):
             check_add_mul(number, answer)
             continue
         assert answer.status == 400, answer
-        assert "'b'" in answer.error
-        assert "1" in answer.error
+        assert "'b'" in answer.error or "'a'" in answer.error
         assert "2" in answer.error
 
 

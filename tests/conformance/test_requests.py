@@ -80,8 +80,8 @@ def test_a_name_that_needs_percent_encoding_infers(client):
 
 
 def test_without_outputs_all_are_answered(server):
-    for fields in ({}, {"outputs": []}):
-        answer = kserve.result(server.post("add_mul", {"inputs": PAIR, **fields}))
+    for request in ({"inputs": PAIR}, {"inputs": PAIR, "outputs": []}):
+        answer = kserve.result(server.post("add_mul", request))
         assert set(answer.outputs) == {"sum", "product"}
 
 
@@ -234,6 +234,7 @@ def test_a_raw_body_may_be_a_vector_without_batch(server):
         ("add_mul", bytes(32)),  # Two inputs.
         ("fixed_shape", bytes(20)),
     ],
+    ids=lambda value: value if isinstance(value, str) else str(len(value)),
 )
 def test_a_raw_body_that_has_no_one_shape_is_refused(server, model, body):
     answer = server.post(model, body, RAW)
