@@ -5,6 +5,7 @@ with Wire(port) as wire:
     assert wire.read().status == 200
 """
 
+import contextlib
 import socket
 import struct
 import time
@@ -95,10 +96,8 @@ class Wire:
         return sent
 
     def end_sending(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # It may be closed already.
             self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # It is closed already.
 
     def read(self, method: str = "POST") -> Answer:
         """The next answer, with 1xx ones skipped; `method` is that of its request."""
