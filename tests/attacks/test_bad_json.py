@@ -100,7 +100,7 @@ def test_what_is_not_json_is_refused(server, name):
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 def test_nesting_is_bounded(server, depth, status, opening):
     closing = {"[": "]", '{"a":': "}"}[opening]
-    inside = depth - 2 if opening == "[" else depth - 2  # The request, and the innermost value.
+    inside = depth - 2  # The request and the innermost value are two levels themselves.
     value = opening * inside + "[]" + closing * inside
     with Wire(server.port) as wire:
         wire.send(post("identity_int32", with_field(value)))
