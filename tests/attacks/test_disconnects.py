@@ -84,6 +84,21 @@ def test_nothing_stays_of_clients_that_leave_while_it_computes(server, how):
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
+def test_work_that_nobody_waits_for_is_not_done(server, how):
+    """One request computes; those behind it are dropped when their clients are seen to be gone."""
+    name = "fastserve_executions_total"
+    before = server.metrics().sum(name, model="slow")
+    wires = [Wire(server.port) for _ in range(CLIENTS)]
+    for wire in wires:
+        wire.send(SLOW)
+    for wire in wires:
+        getattr(wire, how)()
+    check_nobody_is_left(server)
+    executions = server.metrics().sum(name, model="slow") - before
+    assert executions <= CLIENTS / 2, f"{executions:.0f} of {CLIENTS} were computed"
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
 def test_a_client_that_leaves_in_the_middle_of_its_answer_frees_it(server, how):
     tensor = {"name": "length", "shape": [1], "datatype": "INT64", "data": [1 << 20]}
     request = {"inputs": [tensor], "parameters": {"binary_data_output": True}}

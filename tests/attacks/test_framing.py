@@ -212,12 +212,3 @@ def test_connection_close_closes(server, value):
         wire.send(head("GET /v2/health/live HTTP/1.1", "Host: x", f"Connection: {value}"))
         assert wire.read("GET").status == 200
         wire.expect_close()
-
-
-def test_a_client_that_has_no_more_to_send_is_still_answered(server):
-    with Wire(server.port) as wire:
-        wire.send(ECHO)
-        wire.end_sending()
-        answer = wire.read()
-        assert answer.status == 200, answer
-        wire.expect_close()
