@@ -34,11 +34,12 @@ NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items() if name != "BF1
 def tensor(name: str, array: Any, datatype: str = "") -> dict[str, Any]:
     """An input whose data travels as JSON."""
     array = np.asarray(array)
+    data = array.ravel().tolist()
     return {
         "name": name,
         "shape": list(array.shape),
         "datatype": datatype or NAMES[array.dtype],
-        "data": array.ravel().tolist(),
+        "data": [item.decode() if isinstance(item, bytes) else item for item in data],
     }
 
 

@@ -223,7 +223,7 @@ class Server:
         assert ready.status == 200, ready
         self.wait_for(
             lambda: self._gauges() == self._idle_gauges,
-            lambda: f"gauges {self._gauges()} did not return to {self._idle_gauges}",
+            lambda: f"{self._gauges()} did not become {self._idle_gauges}\n{self.log_tail()}",
             IDLE_TIMEOUT_S,
         )
 
@@ -258,11 +258,13 @@ class Server:
         """Until every load was tried; a model that did not load is a failure that says why."""
 
         def is_ready() -> bool:
-            said = re.search(rf"http://{re.escape(HOST)}:(\d+)", self._log_text())
+            said = re.search(rf"http://{re.escape(HOST)}:(\d+)\s", self._log_text())
             if said is None:
                 return False
             self.port = int(said[1])
-            return self.request("GET", "/v2/health/ready").status == 200
+            with contextlib.suppress(OSError):  # It may have died: wait_for() tells.
+                return self.request("GET", "/v2/health/ready").status == 200
+            return False
 
         self.wait_for(is_ready, lambda: f"not ready:\n{self.log_tail()}", START_TIMEOUT_S)
         for model in self._models:

@@ -15,8 +15,8 @@ MUTANTS = 250
 SECONDS_MAX = 20.0
 INTERESTING = (
     b"\r\n", b"\n", b"\0", b"\xff", b" ", b":", b",", b'"', b"[", b"{", b"}", b"0", b"-1",
-    b"9" * 20, b"Transfer-Encoding: chunked\r\n", b"Content-Length: 5\r\n", b"HTTP/1.1", b"\\u0000", b"1e9",
-    b"Expect: 100-continue\r\n", b"Connection: close\r\n",
+    b"9" * 20, b"Transfer-Encoding: chunked\r\n", b"Content-Length: 5\r\n", b"HTTP/1.1",
+    b"\\u0000", b"1e9", b"Expect: 100-continue\r\n", b"Connection: close\r\n",
 )  # fmt: skip
 STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
