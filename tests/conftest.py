@@ -1,9 +1,11 @@
 """What every suite shares: C++ tests are items like any other."""
 
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
+from tests import served
 from tests.cpp_items import CppTestFile, leaks_are_detectable
 
 
@@ -27,3 +29,13 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     if preset == "asan" and not leaks_are_detectable():
         return "C++ preset: asan, without leaks: this /proc is not of this process namespace"
     return f"C++ preset: {preset}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        report.sections.extend(served.log_sections())
+    return report
