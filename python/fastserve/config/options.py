@@ -278,8 +278,8 @@ def _text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (str, int, float)):
         return str(value)
-    kind = {dict: "a table", list: "a list"}.get(type(value), f"a {type(value).__name__}")
-    raise ValueError(f"expected one value, found {kind}")
+    kind = type(value).__name__.replace("dict", "table")
+    raise ValueError(f"expected one value, found a {kind}")
 
 
 def _paths(value: Any, file: Path) -> tuple[str, ...]:

@@ -27,8 +27,8 @@ def error_of(text):
         ("max_batch_sise: 4", "1: unknown field 'max_batch_sise'; did you mean 'max_batch_size'?"),
         ("\n# c\ninput { dim: 4 }", "3: unknown field 'dim' in input; did you mean 'dims'?"),
         (
-            "input [\n  { name: 'a' },\n  { nam: 'b' }\n]",
-            "3: unknown field 'nam' in input; did you mean 'name'?",
+            "input [\n  { name: 'a' },\n  { named: 'b' }\n]",
+            "3: unknown field 'named' in input; did you mean 'name'?",
         ),
         (
             'parameters { key: "a" value { string: "x" } }',

@@ -10,7 +10,7 @@ import ast
 import functools
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytest
 
@@ -29,7 +29,7 @@ def triton_config_class() -> Any:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("inference.ModelConfig"))
 
 
-def is_registration(node: Any) -> bool:
+def is_registration(node: ast.AST) -> TypeGuard[ast.Call]:
     return isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "AddSerializedFile"
 
 

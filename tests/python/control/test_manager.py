@@ -1,6 +1,7 @@
 """Every version's way from disk to served: against the real core, with the identity backend."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -137,7 +138,7 @@ def test_reasons_of_all_versions_are_given_for_the_model(repository):
 
 
 def test_warnings_are_told_and_kept(repository):
-    warnings = []
+    warnings: list[str] = []
     config = (
         IDENTITY + "metric_tags { key: 'a' value: 'b' }\nmax_batch_size: 1 dynamic_batching { }"
     )
@@ -152,7 +153,7 @@ def test_warnings_are_told_and_kept(repository):
 def test_retiring_unpublishes_everything(repository):
     serving_map = _core.ServingMap()
     manager = Manager(repository(m=(IDENTITY, [1])), serving_map, Loader(ModelDefaults()))
-    manager.load_all([].append)
+    manager.load_all(print)
     manager.retire_all()
     model = manager.models["m"]
     assert states(model) == {1: State.RETIRED}
@@ -182,4 +183,4 @@ def test_several_models_are_loaded_on_loader_threads(repository):
 
 
 def test_a_model_of_which_nothing_is_known_is_loading():
-    assert Model(ModelSource("m", path=None)).reason(3) == "it is loading"
+    assert Model(ModelSource("m", Path("m"))).reason(3) == "it is loading"
