@@ -28,7 +28,7 @@ CLOSING = """\
 examples:
   fastserve infer 127.0.0.1:8000 digits --input image=@image.npy
   fastserve infer 127.0.0.1:8000 add --input x=[[1,2]] --input y=[[3,4]] --output sum
-  fastserve infer http://10.0.0.7:8000 digits --model-version 2 --input @image.json --json
+  fastserve infer http://192.0.2.7:8000 digits --model-version 2 --input @image.json --json
 """
 FLAGS = (
     Flag("input", "NAME=VALUE", "a tensor to send; once for each", repeats=True),

@@ -16,14 +16,14 @@ class Asked:
 
     def __init__(self, server: Running, model: str) -> None:
         self.reply: Reply | None = None
-        self.error: Exception | None = None
+        self.error: OSError | None = None
         before = received(server)
         scrapes = 0
 
         def ask() -> None:
             try:
                 self.reply = server.infer(model, PAIR)
-            except Exception as error:
+            except OSError as error:
                 self.error = error
 
         self.thread = threading.Thread(target=ask)

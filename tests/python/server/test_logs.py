@@ -1,0 +1,114 @@
+"""Lines of the log: one each, whatever a client puts into its request."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fastserve.server import access_log, logs
+
+RECORD: dict[str, Any] = {
+    "time_ns": 1_790_000_000_250_000_000,
+    "peer": "127.0.0.1:5312",
+    "method": "POST",
+    "path": "/v2/models/digits/infer",
+    "status": 200,
+    "model": "digits",
+    "version": 1,
+    "id": "",
+    "bytes_in": 300,
+    "bytes_out": 120,
+    "batch_rows": 8,
+    "receive_ns": 0,
+    "queue_ns": 300_000,
+    "compute_ns": 800_000,
+    "send_ns": 20_000,
+    "total_ns": 1_200_000,
+}
+
+
+@pytest.fixture
+def stderr(monkeypatch, capsys) -> Callable[[], str]:
+    """What was written since the last call; afterwards the loggers are as they were."""
+    for logger in (logging.getLogger(), logs.LOGGER):
+        monkeypatch.setattr(logger, "handlers", [])
+        monkeypatch.setattr(logger, "level", logger.level)
+    return lambda: capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_an_access_line_tells_where_the_time_went():
+    assert access_log.text(RECORD) == (
+        "127.0.0.1:5312 POST /v2/models/digits/infer 200 1.2 ms"
+        " (queue 300 us, compute 800 us, send 20 us) digits/1 batch=8 in=300 out=120"
+    )
+
+
+def test_an_access_line_has_the_requests_own_time(stderr):
+    logs.configure("json", "info")
+    access_log.write([RECORD])
+    line = json.loads(stderr())
+    assert line["time"] == "2026-09-21T14:13:20.250+00:00"
+    assert line["event"] == "access"
+    assert {key: line[key] for key in RECORD} == RECORD
+
+
+# Who asked for an access log wants to see it.
+def test_the_access_log_is_written_whatever_the_level(stderr):
+    logs.configure("text", "error")
+    logs.info("not this")
+    access_log.write([RECORD])
+    written = stderr()
+    assert written.count("\n") == 1
+    assert "POST" in written
+
+
+# A path or an id with a line break must not look like a line of ours.
+def test_a_client_cannot_write_lines_of_its_own(stderr):
+    logs.configure("text", "info")
+    forged = {**RECORD, "path": "/\n12:00:00.000 info all is well", "id": "\x1b[2J"}
+    access_log.write([forged])
+    written = stderr()
+    assert written.count("\n") == 1
+    assert "\x1b" not in written
+    logs.configure("json", "info")
+    access_log.write([forged])
+    assert json.loads(stderr())["path"] == forged["path"]
+
+
+def test_a_failure_is_logged_with_its_traceback(stderr):
+    logs.configure("json", "info")
+    try:
+        raise ValueError("no")
+    except ValueError:
+        logs.LOGGER.exception("it failed")
+    line = json.loads(stderr())
+    assert line["level"] == "error"
+    assert "ValueError: no" in line["traceback"]
+
+
+def test_colours_are_for_terminals(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert logs.has_colours(Terminal())
+    assert not logs.has_colours(io.StringIO())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not logs.has_colours(Terminal())
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert not logs.has_colours(Terminal())
+
+
+def test_a_warning_is_coloured_on_a_terminal_alone():
+    record = logs.LOGGER.makeRecord("fastserve", 30, "", 0, "careful", (), None)
+    assert "\x1b[33mwarning" in logs.TextFormatter(colours=True).format(record)
+    assert "\x1b" not in logs.TextFormatter(colours=False).format(record)

@@ -1,0 +1,266 @@
+"""Routes are functions of a verb, a path and the models' states."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from fastserve.config.completion import ServedConfig
+from fastserve.config.model_config import ModelConfig, Tensor
+from fastserve.control.loader import Loaded
+from fastserve.control.manager import Manager, Model
+from fastserve.control.repository import ModelSource
+from fastserve.control.state import State, VersionState
+from fastserve.server.routes import Response, Router
+
+
+@dataclass
+class Request:
+    """As much of a ControlRequest as the router touches."""
+
+    method: str
+    path: str
+    answers: list[tuple[int, bytes, Sequence[tuple[str, str]]]] = field(default_factory=list)
+
+    def respond(
+        self, status: int, body: bytes = b"", headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        self.answers.append((status, body, headers))
+
+
+SERVED = ServedConfig(
+    inputs=(Tensor("image", "FP32", (-1, 8, 8)),),
+    outputs=(Tensor("label", "INT64", (-1,)),),
+    max_batch_size=32,
+    joins_requests=True,
+    batching="up to 32 rows, rows are independent",
+    max_queue_delay_ns=0,
+    preferred_batch_sizes=(),
+    instance_count=1,
+    queue_depth=1024,
+)
+
+
+def model(
+    name: str,
+    states: dict[int, tuple[State, str]] | None = None,
+    *,
+    present: Sequence[int] = (1,),
+    problem: str = "",
+    attempted: bool = True,
+) -> Model:
+    versions = {version: Path(name) / str(version) for version in present}
+    made = Model(ModelSource(name, Path(name), versions), problem=problem, attempted=attempted)
+    for version, (state, reason) in (states or {}).items():
+        made.states[version] = VersionState(name, version, state, reason)
+        if state is State.READY:
+            made.loaded[version] = Loaded(
+                name, version, "onnxruntime_onnx", ModelConfig(), SERVED, cast(Any, None), 1
+            )
+    return made
+
+
+READY = (State.READY, "")
+BROKEN = (State.FAILED, "model.onnx: no ONNX model")
+
+
+def router(*models: Model, strict: bool = False, starting: bool = False) -> Router:
+    manager = SimpleNamespace(
+        models={made.name: made for made in models},
+        all_ready=lambda: all(made.ready_versions() for made in models),
+    )
+
+    def render_metrics(respond: Callable[[Response], None]) -> None:
+        respond(Response(200, b"# metrics", (("Content-Type", "text/plain"),)))
+
+    made = Router(cast(Manager, manager), render_metrics, strict_readiness=strict)
+    made.is_starting = starting
+    return made
+
+
+@pytest.fixture
+def digits() -> Router:
+    return router(model("digits", {1: READY, 3: READY}, present=(1, 2, 3)))
+
+
+def body(response: Response) -> Any:
+    return json.loads(response.body)
+
+
+def header(response: Response, name: str) -> str | None:
+    return dict(response.headers).get(name)
+
+
+def test_alive_whatever_happens():
+    starting = router(model("digits", attempted=False), starting=True)
+    starting.is_draining = True
+    assert starting.answer("GET", "/v2/health/live").status == 200
+
+
+# Ready means that every first attempt has ended, not that every model is there.
+def test_readiness(digits):
+    assert digits.answer("GET", "/v2/health/ready").status == 200
+    assert router(starting=True).answer("GET", "/v2/health/ready").status == 503
+    failed = model("bad", {1: BROKEN})
+    assert router(failed).answer("GET", "/v2/health/ready").status == 200
+    assert router(failed, strict=True).answer("GET", "/v2/health/ready").status == 503
+    digits.is_draining = True
+    response = digits.answer("GET", "/v2/health/ready")
+    assert (response.status, body(response)) == (503, {"error": "draining", "ready": False})
+
+
+def test_only_what_is_there_is_called_an_extension(digits):
+    assert body(digits.answer("GET", "/v2"))["extensions"] == [
+        "binary_tensor_data",
+        "parameters",
+        "model_configuration",
+    ]
+
+
+def test_metadata_is_that_of_the_version_or_the_highest(digits):
+    answer = body(digits.answer("GET", "/v2/models/digits"))
+    assert answer == {
+        "name": "digits",
+        "versions": ["1", "3"],
+        "platform": "onnxruntime_onnx",
+        "inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, 8, 8]}],
+        "outputs": [{"name": "label", "datatype": "INT64", "shape": [-1]}],
+    }
+    assert digits.answer("GET", "/v2/models/digits/versions/1").status == 200
+    assert digits.answer("GET", "/v2/models/digits/versions/1/config").status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "message"),
+    [
+        ("/v2/models/digit", 404, "there is no model 'digit'; did you mean 'digits'?"),
+        ("/v2/models/zzz", 404, "there is no model 'zzz'; there is digits"),
+        ("/v2/models/digits/versions/7", 404, "model 'digits' has no version 7; it has 1, 2, 3"),
+        (
+            "/v2/models/digits/versions/2",
+            404,
+            "version 2 of model 'digits' is left out by its version_policy, which chose 1, 3",
+        ),
+        ("/v2/models/digits/versions/-1", 400, "expected an integer as version, found '-1'"),
+        ("/v2/models/digits/versions/²", 400, "expected an integer as version, found '²'"),
+        (
+            "/v2/models/digits/redy",
+            404,
+            "there is nothing at /v2/models/digits/redy; did you mean '/v2/models/digits/ready'?",
+        ),
+        ("/v2/", 404, "there is nothing at /v2/; did you mean '/v2'?"),
+        ("/favicon.ico", 404, "there is nothing at /favicon.ico; / lists what is here"),
+        ("/v2/models/", 404, None),
+        ("", 404, None),
+    ],
+)
+def test_what_is_not_there_is_said_with_a_hint(digits, path, status, message):
+    response = digits.answer("GET", path)
+    assert response.status == status
+    assert header(response, "Content-Type") == "application/json"
+    if message:
+        assert body(response) == {"error": message}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("POST", "/v2/health/ready", "GET, HEAD"),
+        ("DELETE", "/v2/models/digits", "GET, HEAD"),
+        ("POST", "/metrics", "GET, HEAD"),
+        ("GET", "/v2/models/digits/infer", "POST"),
+        ("HEAD", "/v2/models/digits/versions/1/infer", "POST"),
+    ],
+)
+def test_a_wrong_verb_is_told_the_right_ones(digits, method, path, allow):
+    response = digits.answer(method, path)
+    assert (response.status, header(response, "Allow")) == (405, allow)
+    assert method in body(response)["error"]
+
+
+# Only inferences that the core could not place come here: the answer says why.
+def test_an_inference_for_a_model_that_loads_may_come_again_soon():
+    loading = router(model("slow", attempted=False))
+    for path in ("/v2/models/slow/infer", "/v2/models/slow/versions/1/infer"):
+        response = loading.answer("POST", path)
+        assert (response.status, header(response, "Retry-After")) == (503, "1")
+        assert "it is loading" in body(response)["error"]
+    assert loading.answer("POST", "/v2/models/slow/versions/9/infer").status == 404
+
+
+def test_an_inference_for_a_model_that_failed_is_told_the_reason():
+    failed = router(model("bad", {1: BROKEN}), model("worse", problem="worse/config.pbtxt:3: no"))
+    response = failed.answer("POST", "/v2/models/bad/versions/1/infer")
+    assert response.status == 503
+    assert body(response)["error"].endswith("is not served: model.onnx: no ONNX model")
+    assert header(response, "Retry-After") == "60"
+    response = failed.answer("POST", "/v2/models/worse/versions/1/infer")
+    assert response.status == 503
+    assert body(response)["error"].endswith("worse/config.pbtxt:3: no")
+
+
+def test_an_inference_for_a_model_that_was_published_meanwhile_may_come_again(digits):
+    response = digits.answer("POST", "/v2/models/digits/infer")
+    assert (response.status, header(response, "Retry-After")) == (503, "1")
+
+
+def test_a_model_is_ready_unknown_or_says_why_not(digits):
+    assert body(digits.answer("GET", "/v2/models/digits/ready")) == {
+        "name": "digits",
+        "ready": True,
+    }
+    assert digits.answer("GET", "/v2/models/digitz/ready").status == 404
+    response = router(model("bad", {1: BROKEN})).answer("GET", "/v2/models/bad/ready")
+    assert response.status == 503
+    assert body(response) == {
+        "error": "model 'bad' is not served: model.onnx: no ONNX model",
+        "name": "bad",
+        "ready": False,
+    }
+    digits.is_draining = True
+    assert digits.answer("GET", "/v2/models/digits/ready").status == 503
+
+
+def test_the_index_lists_models_with_their_reasons():
+    index = body(router(model("a", {1: READY}), model("b", {1: BROKEN})).answer("GET", "/"))
+    assert index["models"]["a"] == {"versions": ["1"], "url": "/v2/models/a"}
+    assert index["models"]["b"]["reason"] == "model.onnx: no ONNX model"
+    assert "/metrics" in index["links"]
+
+
+def test_each_request_is_answered_once(digits):
+    for method, path in (("GET", "/v2"), ("HEAD", "/v2"), ("GET", "/metrics"), ("PUT", "/x")):
+        request = Request(method, path)
+        digits.on_control(cast(Any, request))
+        assert len(request.answers) == 1
+
+
+# HEAD gets the body that GET would get: the core sends its length alone.
+def test_head_is_get(digits):
+    get, head = Request("GET", "/v2"), Request("HEAD", "/v2")
+    digits.on_control(cast(Any, get))
+    digits.on_control(cast(Any, head))
+    assert head.answers == get.answers
+
+
+def test_a_route_that_fails_is_a_500_and_nothing_is_raised(digits, monkeypatch, caplog):
+    monkeypatch.setattr(digits, "_find", lambda _: 1 / 0)
+    request = Request("GET", "/v2")
+    digits.on_control(cast(Any, request))
+    ((status, text, _),) = request.answers
+    assert status == 500
+    assert "log" in json.loads(text)["error"]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_an_answer_that_cannot_be_given_raises_nothing(digits, monkeypatch, caplog):
+    request = Request("GET", "/v2")
+    monkeypatch.setattr(request, "respond", lambda *_: 1 / 0)
+    digits.on_control(cast(Any, request))
+    assert "answering GET /v2 failed" in caplog.text
