@@ -174,8 +174,12 @@ Status Batch::CheckOutput(size_t index) {
                     " for a batch of ", current_rows_,
                     " rows, expected one row for each: the model's first dimension is no batch");
   }
-  if (tensor.type != DataType::kBytes) return ValidateTensor(spec.name, tensor);
-  return current_.size() > 1 ? FindBytesRows(index) : Status();
+  if (tensor.type == DataType::kBytes) {
+    return current_.size() > 1 ? FindBytesRows(index) : Status();
+  }
+  // A wrong size is the engine's fault, not the client's.
+  const Status valid = ValidateTensor(spec.name, tensor);
+  return valid.ok() ? Status() : Internal("the model's output ", valid.message());
 }
 
 Status Batch::FindBytesRows(size_t index) {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "serving/serving_fixture.h"
+#include "serving/keeping_sink.h"
 
 namespace fastserve {
 namespace {
