@@ -13,6 +13,9 @@ namespace {
 
 // Of the next requests, while one is under way; then the socket is left to fill.
 constexpr size_t kPendingBytesMax = 64 << 10;
+// Of a field's value, in messages.
+constexpr size_t kShownBytes = 40;
+
 // A body that cannot be received: too large for any request is 413.
 int StatusOfBodyError(Code code) { return code == Code::kOutOfRange ? 413 : HttpStatusOf(code); }
 
@@ -146,12 +149,22 @@ void Connection::BeginRequest() {
   }
   if (!exchange_->servable) {
     BeginControl();
-  } else if (const std::string_view coding = head_.Field("content-encoding");
-             !coding.empty() && !EqualsIgnoringCase(coding, "identity")) {
-    refusal_ = {415, StrCat("Content-Encoding '", coding.substr(0, 40),
-                            "' is not available, send the body as it is")};
+  } else {
+    CheckInference();
   }
   BeginBody();
+}
+
+void Connection::CheckInference() {
+  const std::string_view coding = head_.Field("content-encoding");
+  if (!coding.empty() && !EqualsIgnoringCase(coding, "identity")) {
+    refusal_ = {415, StrCat("Content-Encoding '", coding.substr(0, kShownBytes),
+                            "' is not available, send the body as it is")};
+  } else if (!head_.inference_header_is_valid) {
+    const std::string_view value = head_.Field("inference-header-content-length");
+    refusal_ = {400, StrCat("Inference-Header-Content-Length: expected one number, received '",
+                            value.substr(0, kShownBytes), "'")};
+  }
 }
 
 void Connection::BeginControl() {

@@ -98,6 +98,7 @@ class Connection {
 
   void BeginRequest();
   void BeginControl();
+  void CheckInference();
   void BeginBody();
   void Dispatch();
   void DispatchControl();

@@ -226,12 +226,11 @@ bool HeadParser::TakeExpect(std::string_view value) {
 }
 
 bool HeadParser::TakeInferenceHeaderLength(std::string_view value) {
-  if (head_.inference_header_length) {
-    return Fail(400, "Inference-Header-Content-Length: expected once, received twice");
+  const bool is_first = !head_.inference_header_length;
+  if (!ParseDigits(value, &head_.inference_header_length.emplace()) || !is_first) {
+    head_.inference_header_is_valid = false;
   }
-  if (ParseDigits(value, &head_.inference_header_length.emplace())) return true;
-  return Fail(400, StrCat("Inference-Header-Content-Length: expected digits below 2^64, received ",
-                          Shown(value)));
+  return true;
 }
 
 bool HeadParser::TakeConnection(std::string_view value) {
@@ -336,6 +335,7 @@ Http1Progress Http1HeadReader::Read(std::string_view received, Http1Head* head) 
   head->body = HttpBody::kNone;
   head->content_length = 0;
   head->inference_header_length.reset();
+  head->inference_header_is_valid = true;
   head->expects_continue = false;
   head->bytes = end;
   HeadParser parser(limits_, head, &error_);

@@ -51,8 +51,11 @@ struct Http1Head {
   std::vector<HttpField> fields;
   HttpBody body = HttpBody::kNone;
   uint64_t content_length = 0;
-  // Inference-Header-Content-Length: one run of digits; nothing when it is absent.
+  // Inference-Header-Content-Length; nothing when it is absent, or is not one run of digits, or is
+  // there twice. That says nothing of where the request ends, so it is the request's error, not the
+  // connection's: whoever serves it must look at the flag.
   std::optional<uint64_t> inference_header_length;
+  bool inference_header_is_valid = true;
   bool keep_alive = true;         // HTTP/1.1 without "close", or 1.0 with "keep-alive".
   bool expects_continue = false;  // "Expect: 100-continue" in HTTP/1.1.
   bool is_http10 = false;         // Chunks cannot be sent to it.
@@ -147,6 +150,7 @@ class ChunkedReader {
 
   State state_ = State::kDone;
   uint64_t chunk_left_ = 0;
+  uint64_t body_bytes_max_ = 0;
   uint64_t body_bytes_left_ = 0;
   size_t trailer_bytes_max_ = 0;
   size_t trailer_bytes_left_ = 0;

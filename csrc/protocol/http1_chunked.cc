@@ -25,6 +25,7 @@ std::string ShownByte(char byte) {
 void ChunkedReader::Reset(uint64_t body_bytes_max, size_t trailer_bytes_max) {
   state_ = State::kSize;
   chunk_left_ = 0;
+  body_bytes_max_ = body_bytes_max;
   body_bytes_left_ = body_bytes_max;
   trailer_bytes_max_ = trailer_bytes_max;
   extension_bytes_left_ = trailer_bytes_max;
@@ -111,8 +112,9 @@ bool ChunkedReader::TakeSizeByte(char byte) {
   }
   // Before the data, which would be received for nothing.
   if (chunk_left_ > body_bytes_left_) {
-    return Fail(413, StrCat("chunked body: expected at most ", body_bytes_left_,
-                            " more bytes, received a chunk of ", chunk_left_));
+    return Fail(413, StrCat("chunked body: expected at most ", body_bytes_max_,
+                            " bytes in all, received a chunk of ", chunk_left_, " behind ",
+                            body_bytes_max_ - body_bytes_left_));
   }
   body_bytes_left_ -= chunk_left_;
   state_ = byte == ';' ? State::kExtension : State::kSizeLf;
