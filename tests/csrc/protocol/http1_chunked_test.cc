@@ -134,7 +134,7 @@ TEST(ChunkedReader, RefusesTrailersThatAreNoFields) {
 TEST(ChunkedReader, LimitsTheBody) {
   EXPECT_EQ(ReadThreeWays("2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n", 5), "'abcde' used 20");
   EXPECT_EQ(ReadThreeWays("2\r\nab\r\n4\r\n", 5),
-            "413 chunked body: expected at most 3 bytes in all, received a chunk of 4 behind 0");
+            "413 chunked body: expected at most 5 bytes in all, received a chunk of 4 behind 2");
   EXPECT_EQ(ReadThreeWays("0\r\n\r\n", 0), "'' used 5");
   EXPECT_TRUE(ReadThreeWays("1\r\n", 0).starts_with("413 "));
 }
