@@ -1,0 +1,89 @@
+#include "serving/serving_map.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+#include <utility>
+
+#include "serving/fake_backend.h"
+
+namespace fastserve {
+namespace {
+
+ServableHandle Version(const std::string& name, int64_t version) {
+  ServableOptions options = UpTo(8);
+  options.name = name;
+  options.version = version;
+  return Serve(FloatBackend(), std::move(options));
+}
+
+TEST(ServingMap, FindsVersionsByNumberAndTheHighestByDefault) {
+  ServingMap map;
+  ServingMap::Reader reader(map);
+  EXPECT_EQ(reader.Find("digits", ""), nullptr);
+  const ServableHandle nine = Version("digits", 9);
+  const ServableHandle ten = Version("digits", 10);
+  map.Publish(ten);
+  map.Publish(nine);
+  EXPECT_EQ(reader.Find("digits", ""), ten);
+  EXPECT_EQ(reader.Find("digits", "9"), nine);
+  EXPECT_EQ(reader.Find("digits", "10"), ten);
+  EXPECT_EQ(reader.Find("digit", ""), nullptr);
+}
+
+TEST(ServingMap, FindsNothingForVersionsThatAreNoNumbers) {
+  ServingMap map;
+  map.Publish(Version("digits", 1));
+  ServingMap::Reader reader(map);
+  for (const char* version : {"2", "-1", "+1", "1 ", " 1", "1x", "x", "0x1", "18446744073709551617",
+                              "99999999999999999999999999"}) {
+    EXPECT_EQ(reader.Find("digits", version), nullptr) << version;
+  }
+}
+
+TEST(ServingMap, ReplacesAVersionAndGivesARetiredOneBack) {
+  ServingMap map;
+  ServingMap::Reader reader(map);
+  map.Publish(Version("digits", 1));
+  const ServableHandle second = Version("digits", 1);
+  map.Publish(second);
+  EXPECT_EQ(reader.Find("digits", "1"), second);
+  Result<ServableHandle> retired = map.Retire("digits", 1);
+  ASSERT_TRUE(retired.ok());
+  EXPECT_EQ(*retired, second);
+  EXPECT_EQ(reader.Find("digits", ""), nullptr);
+  EXPECT_EQ(map.Retire("digits", 1).status().code(), Code::kNotFound);
+}
+
+TEST(ServingMap, FallsBackToTheVersionBelowWhenTheHighestIsRetired) {
+  ServingMap map;
+  ServingMap::Reader reader(map);
+  const ServableHandle one = Version("digits", 1);
+  map.Publish(one);
+  map.Publish(Version("digits", 2));
+  const ServableHandle in_flight = reader.Find("digits", "");
+  ASSERT_TRUE(map.Retire("digits", 2).ok());
+  EXPECT_EQ(reader.Find("digits", ""), one);
+  EXPECT_EQ(in_flight->version(), 2);  // Alive for who has it.
+  EXPECT_EQ(map.Retire("digits", 2).status().message(),
+            "version 2 of model 'digits' is not served");
+}
+
+TEST(ServingMap, MayBeReadWhileItChanges) {
+  ServingMap map;
+  const ServableHandle one = Version("digits", 1);
+  const ServableHandle two = Version("digits", 2);
+  map.Publish(one);
+  std::thread publisher([&] {
+    for (int i = 0; i < 2'000; ++i) {
+      map.Publish(two);
+      EXPECT_TRUE(map.Retire("digits", 2).ok());
+    }
+  });
+  ServingMap::Reader reader(map);
+  for (int i = 0; i < 20'000; ++i) ASSERT_NE(reader.Find("digits", ""), nullptr);
+  publisher.join();
+}
+
+}  // namespace
+}  // namespace fastserve
