@@ -33,11 +33,11 @@ struct Http1ResponseHead {
   int status = 200;
   uint64_t content_length = 0;
   bool keep_alive = true;
-  bool is_http10 = false;         // Of the request: such a client waits for the connection's end
-                                  // unless it is told that it stays open.
-  std::string_view content_type;  // Left out when empty.
-  std::optional<uint64_t> inference_header_length;  // Left out when nothing.
-  std::optional<uint32_t> retry_after_s;            // Left out when nothing.
+  bool is_http10 = false;  // Of the request: such a client waits for the connection's end
+                           // unless it is told that it stays open.
+  std::string_view content_type = {};                    // Left out when empty.
+  std::optional<uint64_t> inference_header_length = {};  // Left out when nothing.
+  std::optional<uint32_t> retry_after_s = {};            // Left out when nothing.
   // Further fields, as they are; the caller keeps CR and LF out (HeaderIsSafe).
   std::span<const HttpHeader> extra = {};
 };

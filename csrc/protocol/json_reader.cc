@@ -245,6 +245,9 @@ Status JsonError(simdjson::error_code error, std::string_view where) {
 
 std::string_view JsonToken(JsonValue& value) {
   std::string_view token = value.raw_json_token();
+  // Where a value should stand but "," does: perhaps the byte behind a text whose array is not
+  // closed. simdjson knows no length for that token and gives one of 4 GiB.
+  if (token.starts_with(',')) return token.substr(0, 1);
   while (!token.empty() && (token.back() == ' ' || token.back() == '\t' || token.back() == '\n' ||
                             token.back() == '\r')) {
     token.remove_suffix(1);

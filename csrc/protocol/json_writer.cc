@@ -69,7 +69,7 @@ void AppendEscaped(char byte, ByteWriter* out) {
 }
 
 // Writes `value`, which is finite. The library's shortest form costs 30 ns for a float; integral
-// values and the common range have quicker paths (bench/micro/protocol/json_bench.cc).
+// values and the common range have quicker paths (bench/micro/protocol/kserve_rest.cc).
 template <typename Float>
 char* FormatFloat(Float value, char* at) {
   char* const end = at + kElementBytesMax;

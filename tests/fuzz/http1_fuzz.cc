@@ -109,90 +109,108 @@ void CompareBody(std::string_view request, std::string_view body) {
   FS_CHECK_OP(used, ==, request.size());
 }
 
-// Reads requests until the bytes end, a request is broken or wants its body's bytes; what
-// `next_size` says of the bytes that have arrived so far arrives next.
-template <typename NextSize>
-std::string ReadConnection(std::string_view all, const Http1Limits& limits, bool compare,
-                           NextSize&& next_size) {
-  std::string said;
-  Http1HeadReader reader(limits);
-  ChunkedReader chunks;
-  Http1Head head;
-  std::string body;
-  size_t begin = 0, arrived = 0, chunks_at = 0;
-  const char* request = nullptr;
-  bool in_body = false;
-  while (true) {
-    const std::string_view received = all.substr(begin, arrived - begin);
-    if (!in_body) {
-      const Http1Progress progress = reader.Read(received, &head);
-      if (progress == Http1Progress::kFailed) {
-        return said + StrCat(reader.error().status, " ", reader.error().message);
-      }
-      if (progress == Http1Progress::kDone) {
-        FS_CHECK_OP(head.bytes, <=, received.size());
-        FS_CHECK_OP(head.bytes, <=, limits.head_bytes_max);
-        FS_CHECK_OP(head.fields.size(), <=, limits.fields_max);
-        CheckInside(head.method, received.substr(0, head.bytes));
-        CheckInside(head.target, received.substr(0, head.bytes));
-        for (const auto& [name, value] : head.fields) {
-          CheckInside(name, received.substr(0, head.bytes));
-          CheckInside(value, received.substr(0, head.bytes));
-          said += StrCat(name, "=", value, ";");
-        }
-        said += StrCat(head.method, head.target, head.keep_alive, head.expects_continue,
-                       head.is_http10, head.content_length, " ", head.bytes, "\n");
-        request = head.method.data();
-        if (compare) CompareHead(head, {request, received.data() + received.size()});
-        if (head.body == HttpBody::kLength) return said + "length";
-        in_body = head.body == HttpBody::kChunked;
-        if (!in_body) {
-          begin += head.bytes;
-          continue;
-        }
-        chunks.Reset(limits.head_bytes_max, limits.fields_max);
-        body.clear();
-        chunks_at = begin + head.bytes;
-      }
+// Reads requests until the bytes end, one is broken, or a body of a length begins.
+class Connection {
+ public:
+  Connection(std::string_view all, const Http1Limits& limits, bool compares)
+      : all_(all), limits_(limits), compares_(compares), reader_(limits) {}
+
+  // What `next_size` says arrives next. Returns a description of everything that was read.
+  template <typename NextSize>
+  std::string Read(NextSize&& next_size) {
+    while (true) {
+      while (!is_over_ && (in_body_ ? ReadChunks() : ReadHead())) continue;
+      if (is_over_) return said_;
+      if (arrived_ == all_.size()) return said_ + body_ + "needs more";
+      arrived_ = std::min(all_.size(), arrived_ + next_size());
     }
-    if (in_body) {
-      const std::string_view left = all.substr(chunks_at, arrived - chunks_at);
-      const ChunkedReader::Step step = chunks.Read(left);
-      FS_CHECK_OP(step.consumed, <=, left.size());
-      CheckInside(step.data, left.substr(0, step.consumed));
-      body += step.data;
-      chunks_at += step.consumed;
-      if (step.progress == Http1Progress::kFailed) {
-        return said + body + StrCat(chunks.error().status, " ", chunks.error().message);
-      }
-      if (step.progress == Http1Progress::kDone) {
-        said += StrCat(body, " at ", chunks_at, "\n");
-        if (compare) CompareBody({request, all.data() + chunks_at}, body);
-        begin = chunks_at;
-        in_body = false;
-        continue;
-      }
-      FS_CHECK(step.consumed > 0 || left.empty());
-      if (step.consumed < left.size()) continue;
-    }
-    if (arrived == all.size()) return said + (in_body ? body : "") + "needs more";
-    arrived = std::min(all.size(), arrived + next_size());
   }
-}
+
+ private:
+  // Each true when it is worth calling again before more arrives.
+  bool ReadHead() {
+    const std::string_view received = all_.substr(begin_, arrived_ - begin_);
+    const Http1Progress progress = reader_.Read(received, &head_);
+    if (progress == Http1Progress::kNeedMore) return false;
+    if (progress == Http1Progress::kFailed) return End(reader_.error());
+    CheckHead(received.substr(0, head_.bytes));
+    request_ = head_.method.data();
+    if (compares_) CompareHead(head_, {request_, received.data() + received.size()});
+    begin_ += head_.bytes;
+    is_over_ = head_.body == HttpBody::kLength;
+    in_body_ = head_.body == HttpBody::kChunked;
+    if (in_body_) chunks_.Reset(limits_.head_bytes_max, limits_.fields_max);
+    return true;
+  }
+
+  void CheckHead(std::string_view bytes) {
+    FS_CHECK_OP(bytes.size(), ==, head_.bytes);
+    FS_CHECK_OP(head_.bytes, <=, limits_.head_bytes_max);
+    FS_CHECK_OP(head_.fields.size(), <=, limits_.fields_max);
+    CheckInside(head_.method, bytes);
+    CheckInside(head_.target, bytes);
+    for (const auto& [name, value] : head_.fields) {
+      CheckInside(name, bytes);
+      CheckInside(value, bytes);
+      said_ += StrCat(name, "=", value, ";");
+    }
+    said_ += StrCat(head_.method, head_.target, head_.keep_alive, head_.expects_continue,
+                    head_.is_http10, head_.content_length, " ", head_.bytes, "\n");
+  }
+
+  bool ReadChunks() {
+    const std::string_view received = all_.substr(begin_, arrived_ - begin_);
+    const ChunkedReader::Step step = chunks_.Read(received);
+    FS_CHECK_OP(step.consumed, <=, received.size());
+    CheckInside(step.data, received.substr(0, step.consumed));
+    body_ += step.data;
+    begin_ += step.consumed;
+    if (step.progress == Http1Progress::kFailed) return End(chunks_.error());
+    if (step.progress == Http1Progress::kNeedMore) {
+      FS_CHECK(step.consumed > 0 || received.empty());
+      return step.consumed < received.size();
+    }
+    if (compares_) CompareBody({request_, all_.data() + begin_}, body_);
+    said_ += StrCat(body_, " at ", begin_, "\n");
+    body_.clear();
+    in_body_ = false;
+    return true;
+  }
+
+  bool End(const HttpError& error) {
+    said_ += StrCat(body_, error.status, " ", error.message);
+    is_over_ = true;
+    return false;
+  }
+
+  const std::string_view all_;
+  const Http1Limits limits_;
+  const bool compares_;
+  Http1HeadReader reader_;
+  ChunkedReader chunks_;
+  Http1Head head_;
+  std::string said_;
+  std::string body_;
+  size_t begin_ = 0;  // Everything before has been read.
+  size_t arrived_ = 0;
+  const char* request_ = nullptr;  // The current request's line.
+  bool in_body_ = false;
+  bool is_over_ = false;
+};
 
 void Fuzz(std::string_view data, const Http1Limits& limits) {
   // Of exactly its size, so that AddressSanitizer sees a byte too many.
   const std::unique_ptr<char[]> copy(new char[data.size()]);
   if (!data.empty()) std::memcpy(copy.get(), data.data(), data.size());
   const std::string_view all(copy.get(), data.size());
-  const std::string whole = ReadConnection(all, limits, true, [&] { return all.size(); });
-  FS_CHECK(ReadConnection(all, limits, false, [] { return size_t{1}; }) == whole);
+  const std::string whole = Connection(all, limits, true).Read([&] { return all.size(); });
+  FS_CHECK(Connection(all, limits, false).Read([] { return size_t{1}; }) == whole);
   // Pieces whose sizes the bytes themselves decide.
   uint64_t random = std::hash<std::string_view>()(all);
-  FS_CHECK(ReadConnection(all, limits, false, [&] {
-             random = random * 6364136223846793005u + 1442695040888963407u;
-             return 1 + (random >> 59);
-           }) == whole);
+  FS_CHECK(Connection(all, limits, false).Read([&] {
+    random = random * 6364136223846793005u + 1442695040888963407u;
+    return 1 + (random >> 59);
+  }) == whole);
 }
 
 }  // namespace

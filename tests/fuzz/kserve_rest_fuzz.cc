@@ -132,10 +132,11 @@ void CheckRoundTrip(const InferBody& body, bool all_binary) {
 }
 
 void FuzzJson(std::string_view json, const std::string_view* tail) {
-  Request request, other;
+  Request request;
   const Status status = request.Decode(json, tail, '1');
-  const Status same = other.Decode(json, tail, '"');
-  FS_CHECK(status.code() == same.code() && status.message() == same.message());
+  for (char padding : {'"', ',', ']', '}', ' '}) {
+    FS_CHECK(Request().Decode(json, tail, padding).code() == status.code());
+  }
   if (!status.ok()) {
     FS_CHECK(!status.message().empty());
     ByteWriter out;

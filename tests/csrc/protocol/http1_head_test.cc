@@ -192,13 +192,15 @@ TEST(Http1Head, TakesOnlyTokensForNames) {
   }
 }
 
+struct Refusal {
+  int status;
+  std::string_view lines;
+  std::string_view part;
+};
+
 // Each has been read in two ways by two servers at some time.
-TEST(Http1Head, RefusesWhatHidesASecondRequest) {
-  const struct {
-    int status;
-    std::string_view lines;
-    std::string_view part;
-  } cases[] = {
+TEST(Http1Head, RefusesBodiesThatOthersEndElsewhere) {
+  const Refusal cases[] = {
       {400, "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "no Content-Length beside"},
       {400, "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "no Content-Length beside"},
       {400, "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", "no Content-Length beside"},
@@ -235,6 +237,12 @@ TEST(Http1Head, RefusesWhatHidesASecondRequest) {
       {400, "Content-Length: \xD9\xA3\r\n", "expected digits"},
       {400, "Content-Length: 18446744073709551616\r\n", "below 2^64"},
       {400, "Content-Length: 99999999999999999999999\r\n", "below 2^64"},
+  };
+  for (const auto& [status, lines, part] : cases) ExpectRefused(Get(lines), status, part);
+}
+
+TEST(Http1Head, RefusesLinesThatOthersReadDifferently) {
+  const Refusal cases[] = {
       {400, "Content-Length : 5\r\n", "expected 'name: value'"},
       {400, " Content-Length: 5\r\n", "must not begin with white space"},
       {400, "X: a\r\n b\r\n", "must not begin with white space"},
@@ -247,6 +255,7 @@ TEST(Http1Head, RefusesWhatHidesASecondRequest) {
       {400, "X\r\n", "expected 'name: value'"},
       {400, ": a\r\n", "expected 'name: value'"},
       {400, "X Y: a\r\n", "expected 'name: value'"},
+      {400, "Connection: a b\r\n", "expected a list of tokens"},
       {400, "Host: a\r\n", "Host: expected once"},
       {400, "HOST: b\r\n", "Host: expected once"},
   };

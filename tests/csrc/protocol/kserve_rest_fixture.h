@@ -46,8 +46,7 @@ class KserveRest : public testing::Test {
     body_.reset(new char[bytes + 64]);
     std::memcpy(body_.get(), json.data(), json.size());
     if (!behind.empty()) std::memcpy(body_.get() + json.size(), behind.data(), behind.size());
-    // Bytes that would continue a number or a literal.
-    std::memset(body_.get() + bytes, '1', 64);
+    std::memset(body_.get() + bytes, padding_, 64);
     const auto body = std::as_bytes(std::span(body_.get(), bytes));
     return decoder_.Decode(body, tail ? std::optional<uint64_t>(json.size()) : std::nullopt,
                            allocator_, &request_);
@@ -73,6 +72,7 @@ class KserveRest : public testing::Test {
   }
 
   std::unique_ptr<char[]> body_;
+  char padding_ = '1';  // Would continue a number or a literal.
   CountingAllocator allocator_;
   KserveRestDecoder decoder_;
   InferBody request_;

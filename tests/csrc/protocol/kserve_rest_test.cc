@@ -1,20 +1,11 @@
 #include "protocol/kserve_rest.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "protocol/kserve_rest_fixture.h"
 
 namespace fastserve {
 namespace {
-
-TensorSpec Spec(DataType type, const Shape& shape) {
-  TensorSpec spec;
-  spec.name = "x";
-  spec.type = type;
-  spec.shape = shape;
-  return spec;
-}
 
 // What tritonclient sends for one FP32 input and one binary output.
 constexpr std::string_view kBinaryHead =
@@ -377,6 +368,23 @@ TEST_F(KserveRest, KeepsViewsValidAfterALargeDocument) {
   EXPECT_EQ(request_.id, "7");
 }
 
+// What lies behind the text, a tail or some old request's bytes, must not close or continue it.
+TEST_F(KserveRest, DoesNotReadBeyondATextThatIsNotClosed) {
+  const std::string input = R"({"name":"x","shape":[1],"datatype":"INT8","data":[1]})";
+  for (const char padding : {',', ']', '}', ':', '"', '[', '{', '1', ' ', '\0'}) {
+    padding_ = padding;
+    for (const std::string& text :
+         {StrCat(R"({"inputs":[)", input), StrCat(R"({"inputs":[],"outputs":[{"name":"y"})"),
+          StrCat(R"({"inputs":[],"x":[{})"), StrCat(R"({"inputs":[],"x":{"a":{})"),
+          StrCat(R"({"inputs":[],"x":[[{})"), StrCat(R"({"inputs":[],"parameters":{})"),
+          StrCat(R"({"inputs":[{"parameters":{})")}) {
+      ExpectInvalid(Decode(text), "");
+      ExpectInvalid(Decode(text, std::string(3, padding)), "");
+    }
+    ExpectOk(Decode(Inputs(input)));
+  }
+}
+
 // Cutting a good body anywhere must give an error, never a crash or a success.
 TEST_F(KserveRest, RefusesEveryPrefixOfARequest) {
   const std::string json = R"({"id":"a","inputs":[{"data":[[1,2]],"name":"x","shape":[1,2],
@@ -386,86 +394,6 @@ TEST_F(KserveRest, RefusesEveryPrefixOfARequest) {
   for (size_t size = 0; size < json.size(); ++size) {
     EXPECT_FALSE(Decode(std::string_view(json).substr(0, size)).ok()) << size;
   }
-}
-
-TEST_F(KserveRest, DecodesABodyWithoutJson) {
-  const auto decode = [&](std::string_view body, const TensorSpec& spec, bool batching) {
-    return DecodeRawBinary(std::as_bytes(std::span(body)), {&spec, 1}, batching, allocator_,
-                           &request_);
-  };
-  const TensorSpec image = Spec(DataType::kInt16, Shape{-1, 2, -1});
-  ExpectOk(decode("abcdefgh", image, true));
-  EXPECT_EQ(request_.inputs[0].name, "x");
-  EXPECT_EQ(request_.inputs[0].tensor.shape, (Shape{1, 2, 2}));
-  EXPECT_EQ(request_.inputs[0].tensor.bytes.size(), 8u);
-  EXPECT_TRUE(request_.binary_output_default);
-  ExpectInvalid(decode("abcdefgh", image, false), "several dimensions of any length");
-  ExpectInvalid(decode("abcdefg", image, true), "7 bytes do not divide");
-  const TensorSpec fixed = Spec(DataType::kInt16, Shape{2});
-  ExpectOk(decode("abcd", fixed, false));
-  ExpectInvalid(decode("abcdef", fixed, false), "received 6 bytes");
-  ExpectInvalid(decode("", Spec(DataType::kInt8, Shape{0, -1}), false), "do not divide");
-  const TensorSpec two[2];
-  ExpectInvalid(DecodeRawBinary({}, two, false, allocator_, &request_), "this one has 2");
-}
-
-TEST_F(KserveRest, MakesABodyWithoutJsonOneBytesElement) {
-  const auto decode = [&](std::string_view body, Shape shape, bool batching) {
-    const TensorSpec spec = Spec(DataType::kBytes, shape);
-    return DecodeRawBinary(std::as_bytes(std::span(body)), {&spec, 1}, batching, allocator_,
-                           &request_);
-  };
-  ExpectOk(decode("jpeg", Shape{-1, 1}, true));
-  EXPECT_EQ(request_.inputs[0].tensor.shape, (Shape{1, 1}));
-  EXPECT_EQ(SplitBytesElements(request_.inputs[0].tensor), (std::vector<std::string_view>{"jpeg"}));
-  ExpectOk(decode("", Shape{-1}, false));
-  EXPECT_EQ(SplitBytesElements(request_.inputs[0].tensor), (std::vector<std::string_view>{""}));
-  ExpectInvalid(decode("jpeg", Shape{2}, false), "holds another number");
-  allocator_.limit_bytes = 0;
-  ExpectError(decode("jpeg", Shape{1}, false), Code::kResourceExhausted, "");
-}
-
-TEST(KserveRestResponse, DescribesBinaryAndJsonOutputs) {
-  const float floats[] = {1.5f, 2};
-  const int64_t one = -3;
-  const InferResultOutput outputs[] = {
-      {"a", {DataType::kFp32, Shape{1, 2}, std::as_bytes(std::span(floats))}, true},
-      {"b\"", {DataType::kFp32, Shape{1, 2}, std::as_bytes(std::span(floats))}, false},
-      {"scalar", {DataType::kInt64, Shape{}, std::as_bytes(std::span(&one, 1))}, false},
-      {"empty", {DataType::kFp16, Shape{0}, {}}, true},
-      {"none", {DataType::kFp32, Shape{0, 3}, {}}, false}};
-  ByteWriter out;
-  out.Append("before");
-  ExpectOk(EncodeInferResponse({"m", "1", "i\n", true}, outputs, &out));
-  EXPECT_EQ(out.view(),
-            R"(before{"id":"i\n","model_name":"m","model_version":"1","outputs":[)"
-            R"({"name":"a","datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":8}},)"
-            R"({"name":"b\"","datatype":"FP32","shape":[1,2],"data":[1.5,2.0]},)"
-            R"({"name":"scalar","datatype":"INT64","shape":[],"data":[-3]},)"
-            R"({"name":"empty","datatype":"FP16","shape":[0],"parameters":{"binary_data_size":0}},)"
-            R"({"name":"none","datatype":"FP32","shape":[0,3],"data":[]}]})");
-}
-
-TEST(KserveRestResponse, LeavesOutAnIdThatTheRequestDidNotHave) {
-  ByteWriter out;
-  ExpectOk(EncodeInferResponse({"m", "1", "", false}, {}, &out));
-  EXPECT_EQ(out.view(), R"({"model_name":"m","model_version":"1","outputs":[]})");
-}
-
-TEST(KserveRestResponse, AppendsNothingWhenAnOutputHasNoJsonForm) {
-  const std::vector<float> floats(1000, NAN);
-  const InferResultOutput output{
-      "y", {DataType::kFp32, Shape{1000}, std::as_bytes(std::span(floats))}, false};
-  ByteWriter out;
-  out.Append("before");
-  ExpectInvalid(EncodeInferResponse({"m", "1", "", false}, {&output, 1}, &out), "element 0 is NaN");
-  EXPECT_EQ(out.view(), "before");
-}
-
-TEST(KserveRestResponse, WritesErrorsThatAreAlwaysJson) {
-  ByteWriter out;
-  EncodeError("tensor '\"\xff\n'", &out);
-  EXPECT_EQ(out.view(), "{\"error\":\"tensor '\\\"\xEF\xBF\xBD\\n'\"}");
 }
 
 }  // namespace
