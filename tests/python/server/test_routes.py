@@ -150,9 +150,9 @@ def test_metadata_is_that_of_the_version_or_the_highest(digits):
         ("/v2/models/digits/versions/-1", 400, "expected an integer as version, found '-1'"),
         ("/v2/models/digits/versions/²", 400, "expected an integer as version, found '²'"),
         (
-            "/v2/models/digits/redy",
+            "/v2/models/digits/readyy",
             404,
-            "there is nothing at /v2/models/digits/redy; did you mean '/v2/models/digits/ready'?",
+            "there is nothing at /v2/models/digits/readyy; did you mean '/v2/models/digits/ready'?",
         ),
         ("/v2/", 404, "there is nothing at /v2/; did you mean '/v2'?"),
         ("/favicon.ico", 404, "there is nothing at /favicon.ico; / lists what is here"),
