@@ -129,7 +129,7 @@ class ServingMap:
     def publish(self, servable: Servable) -> None:
         """Serve it. The highest published version of a name is its default."""
     def retire(self, name: str, version: int) -> None:
-        """Stop finding it; what is in flight finishes. CoreError NOT_FOUND if it is not published."""
+        """Stop finding it; what is in flight finishes. CoreError NOT_FOUND if it is not there."""
 
 @final
 class ControlRequest:

@@ -234,6 +234,15 @@ def test_the_index_lists_models_with_their_reasons():
     assert "/metrics" in index["links"]
 
 
+# On the loop's thread: a wrong name must not cost the others their latency.
+def test_a_mistake_among_many_models_gets_a_short_answer():
+    many = router(*(model(f"model_{number:04}", {1: READY}) for number in range(1000)))
+    for name in ("model_12345", "x" * 10_000):
+        message = body(many.answer("GET", f"/v2/models/{name}"))["error"]
+        assert message.endswith("model_0008, model_0009 and 990 more")
+    assert many.answer("GET", "/" + "x" * 10_000).status == 404
+
+
 def test_each_request_is_answered_once(digits):
     for method, path in (("GET", "/v2"), ("HEAD", "/v2"), ("GET", "/metrics"), ("PUT", "/x")):
         request = Request(method, path)
