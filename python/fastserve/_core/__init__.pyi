@@ -10,7 +10,8 @@ from typing import Any, final
 class CoreError(Exception):
     """What a failed call of the core raises; `args` is (code, message).
 
-    `code` is gRPC's canonical spelling, e.g. "NOT_FOUND". fastserve.errors turns it into fastserve.Error.
+    `code` is gRPC's canonical spelling, e.g. "NOT_FOUND". fastserve.errors turns it into
+    fastserve.errors.Error.
     """
 
 __version__: str
@@ -62,9 +63,9 @@ def open_onnxruntime(
 ) -> Model:
     """Open an .onnx file with the ONNX Runtime shared library at `library`.
 
-    `optimization` is one of "none", "basic", "extended", "all". Raises CoreError: NOT_FOUND for a file that
-    is not there, INVALID_ARGUMENT for one that is no ONNX model, FAILED_PRECONDITION for a library
-    that is missing or too old, or a provider it does not have.
+    `optimization` is one of "none", "basic", "extended", "all". Raises CoreError: NOT_FOUND for a
+    file that is not there, INVALID_ARGUMENT for one that is no ONNX model, FAILED_PRECONDITION for
+    a library that is missing or too old, or a provider it does not have.
     """
 
 def open_identity(
@@ -98,8 +99,8 @@ class Servable:
         """Make the instances and their threads. `inputs` and `outputs` are as served, in any order;
         shapes include the batch dimension. max_batch_size 0: the model has no batch dimension.
         Without `join_requests` each request runs alone, however many rows it has.
-        `caller_runs` is "auto" or "never". Raises CoreError INVALID_ARGUMENT when the served tensors
-        do not fit the model's own."""
+        `caller_runs` is "auto" or "never". Raises CoreError INVALID_ARGUMENT when the served
+        tensors do not fit the model's own."""
     @property
     def name(self) -> str: ...
     @property
@@ -111,9 +112,9 @@ class Servable:
         """A snapshot of the counters.
 
         {"success": int, "rows": int, "executions": int,
-         "failure": {reason: int}            reasons: rejected, cancelled, deadline, invalid, backend
-         "close_reasons": {reason: int}      why batches closed: full, preferred, idle, delay
-         "batch_rows": {rows: int}           executions by batch rows
+         "failure": {reason: int}         reasons: rejected, cancelled, deadline, invalid, backend
+         "close_reasons": {reason: int}   why batches closed: full, preferred, idle, delay
+         "batch_rows": {rows: int}        executions by batch rows
          "queue_depth": int, "caller_runs": int,
          "queue_ns": histogram, "compute_ns": histogram, "request_ns": histogram}
         histogram = {"buckets": [(upper_limit_ns or None, count)], "sum_ns": int, "count": int},
@@ -128,7 +129,7 @@ class ServingMap:
     def publish(self, servable: Servable) -> None:
         """Serve it. The highest published version of a name is its default."""
     def retire(self, name: str, version: int) -> None:
-        """Stop finding it; what is in flight finishes. CoreError NOT_FOUND when it is not published."""
+        """Stop finding it; what is in flight finishes. CoreError NOT_FOUND if it is not there."""
 
 @final
 class ControlRequest:
@@ -155,7 +156,7 @@ class ControlRequest:
 
 @final
 class Gateway:
-    """What the connections of one event loop share: limits, completion queue, end-of-iteration work."""
+    """What the connections of one event loop share: limits, completions, end-of-iteration work."""
 
     def __init__(
         self,
@@ -175,7 +176,7 @@ class Gateway:
         requests for models and versions that are not served: only Python knows why they are not."""
     @property
     def fd(self) -> int:
-        """An eventfd, readable when completions wait: loop.add_reader(gateway.fd, gateway.drain)."""
+        """An eventfd, readable when completions wait: loop.add_reader(fd, gateway.drain)."""
     def drain(self) -> None: ...
     def sweep(self) -> int:
         """Close the connections whose time is up (call about once a second); how many are open."""
@@ -192,8 +193,8 @@ class Gateway:
     def take_access_records(self) -> list[dict[str, Any]]:
         """The access records since the last call (bounded; oldest dropped, counted in stats()).
 
-        Keys: time_ns (CLOCK_REALTIME), peer, method, path, status, model, version, id, bytes_in, bytes_out,
-        batch_rows, receive_ns, queue_ns, compute_ns, send_ns, total_ns.
+        Keys: time_ns (CLOCK_REALTIME), peer, method, path, status, model, version, id, bytes_in,
+        bytes_out, batch_rows, receive_ns, queue_ns, compute_ns, send_ns, total_ns.
         """
 
 class Connection:

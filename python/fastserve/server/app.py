@@ -157,6 +157,8 @@ class Server:
             logs.LOGGER.error("loading failed", exc_info=failure)
             self._finish(1)
             return
+        if self._stop.done():
+            return  # A signal was faster: there is nothing to announce any more.
         models = list(self._manager.models.values())
         for model in models:
             for number, state in sorted(model.states.items()):

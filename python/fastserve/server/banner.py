@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -130,7 +131,9 @@ def describe_tensor(tensor: Tensor) -> str:
 
 def try_line(url: str, loaded: Loaded) -> str:
     """A command that works as it stands, in any POSIX shell with curl."""
-    base = f"{url}/v2/models/{loaded.name}"
+    from urllib.parse import quote  # For once, when the models are there.
+
+    base = f"{url}/v2/models/{quote(loaded.name, safe='')}"
     required = [tensor for tensor in loaded.served.inputs if not tensor.optional]
     if any(tensor.datatype in _NOT_JSON for tensor in required):
         return f"curl -s '{base}'"
@@ -148,5 +151,5 @@ def _input(tensor: Tensor) -> str:
         # Leaves the quotes of the shell for a moment to let it write the zeros.
         data = f"'\"$(printf '{zero},%.0s' $(seq {count - 1}))\"'{zero}"
     dims = ",".join(map(str, shape))
-    name = tensor.name.replace("'", "'\\''")
-    return f'{{"name":"{name}","datatype":"{tensor.datatype}","shape":[{dims}],"data":[{data}]}}'
+    name = json.dumps(tensor.name).replace("'", "'\\''")
+    return f'{{"name":{name},"datatype":"{tensor.datatype}","shape":[{dims}],"data":[{data}]}}'

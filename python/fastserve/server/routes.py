@@ -28,6 +28,9 @@ INTERNAL = "internal error; the server's log has the details"
 _JSON = (("Content-Type", "application/json"),)
 # A model that loads may be there in a moment; one that failed waits for a person.
 _RETRY_LOADING_S, _RETRY_FAILED_S = 1, 60
+# A guess among 200 long names was measured to take 6 ms, 300 times what any other answer takes.
+_GUESS_CHARACTERS_MAX, _GUESS_NAMES_MAX = 100, 20
+_LISTED_MAX = 10
 
 
 @dataclass(frozen=True)
@@ -142,17 +145,19 @@ class Router:
                 if route is not None:
                     return ("GET", "HEAD"), lambda: route(name, version)
                 near = [f"{path[: len(path) - len('/'.join(rest))]}{word}" for word in _MODEL_WORDS]
-                raise not_found(f"there is nothing at {path}{did_you_mean(path, near)}")
-        guess = did_you_mean(path, self._fixed) or "; / lists what is here"
+                raise not_found(f"there is nothing at {path}{_guess(path, near)}")
+        guess = _guess(path, list(self._fixed)) or "; / lists what is here"
         raise not_found(f"there is nothing at {path}{guess}")
 
     # -- Server ------------------------------------------------------------------------------
 
     def _index(self) -> Response:
+        from urllib.parse import quote  # Only people look at it.
+
         models = {
             model.name: {
                 "versions": [str(version) for version in model.ready_versions()],
-                "url": f"/v2/models/{model.name}",
+                "url": f"/v2/models/{quote(model.name, safe='')}",
                 **({} if model.ready_versions() else {"reason": model.reason()}),
             }
             for model in self._manager.models.values()
@@ -186,7 +191,7 @@ class Router:
         model = self._manager.models.get(name)
         if model is None:
             names = sorted(self._manager.models)
-            guess = did_you_mean(name, names) or f"; there is {_list(names)}"
+            guess = _guess(name, names) or f"; there is {_list(names)}"
             raise not_found(f"there is no model '{name}'{guess}")
         return model
 
@@ -260,8 +265,17 @@ def _version(model: Model, text: str | None) -> int | None:
     raise not_found(f"model '{model.name}' has no version {version}; it has {has}")
 
 
+def _guess(wrong: str, valid: Sequence[str]) -> str:
+    """A guess for a client's mistake: on the loop, so never at a length that would stop it."""
+    if len(wrong) > _GUESS_CHARACTERS_MAX or len(valid) > _GUESS_NAMES_MAX:
+        return ""
+    return did_you_mean(wrong, valid)
+
+
 def _list(items: Sequence[Any]) -> str:
-    return ", ".join(str(item) for item in items) or "none"
+    shown = ", ".join(str(item) for item in items[:_LISTED_MAX]) or "none"
+    more = len(items) - _LISTED_MAX
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def test_without_a_command_help_goes_to_stderr(capsys):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("runn", "unknown command 'runn'; did you mean 'run'?"),
+        ("rum", "unknown command 'rum'; did you mean 'run'?"),
         ("serve", "unknown command 'serve'; did you mean 'run'?"),
         ("--verson", "unknown option '--verson'; did you mean '--version'?"),
         ("zzz", "unknown command 'zzz'; fastserve --help lists the commands"),

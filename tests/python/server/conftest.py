@@ -113,13 +113,17 @@ def start(tmp_path) -> Iterator[Callable[..., Running]]:
     """Start `fastserve run` on a free port and wait until it listens."""
     running: list[Running] = []
 
-    def begin(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> Running:
+    def begin(
+        *arguments: str | Path,
+        environment: Mapping[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
+    ) -> Running:
         log_path = tmp_path / f"server-{len(running)}.log"
         with log_path.open("wb") as log:
             process = subprocess.Popen(
                 command("run", *arguments, "--port", "0"),
                 env={**CLEAN, **(environment or {})},
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
             )

@@ -74,7 +74,7 @@ def test_verbs(start):
 
 def test_unknown_paths_are_answered_with_a_hint(start):
     server = start(DIGITS).await_ready()
-    reply = server.get("/v2/health/raedy")
+    reply = server.get("/v2/health/readyy")
     assert reply.status == 404
     assert "did you mean '/v2/health/ready'" in reply.json["error"]
 

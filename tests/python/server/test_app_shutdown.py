@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import threading
@@ -108,6 +109,18 @@ def test_a_hang_up_is_told_and_survived(start, repository):
     server.await_log("SIGHUP: there is nothing to reload")
     assert server.get("/v2/health/ready").status == 200
     assert server.end() == 0
+
+
+def test_a_closed_terminal_ends_its_server(start, repository):
+    add_identity(repository, "plain")
+    controller, terminal = os.openpty()
+    try:
+        server = start(repository, stdin=terminal).await_ready()
+        assert server.end(signal.SIGHUP) == 0
+    finally:
+        os.close(terminal)
+        os.close(controller)
+    assert "SIGHUP: draining" in server.log()
 
 
 # A model that loads cannot be interrupted; the server must be able to end all the same.

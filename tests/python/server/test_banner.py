@@ -37,6 +37,7 @@ def typed_into_a_shell(line: str) -> list[str]:
         Tensor("x", "FP32", (-1, 4)),
         Tensor("image", "FP32", (-1, 8, 8)),
         Tensor("it's", "INT64", ()),
+        Tensor('a"b\\c é $HOME', "INT64", (1,)),
         Tensor("words", "BYTES", (-1,)),
         Tensor("words", "BYTES", (-1, 100)),
         Tensor("mask", "BOOL", (20,)),

@@ -150,9 +150,9 @@ def test_metadata_is_that_of_the_version_or_the_highest(digits):
         ("/v2/models/digits/versions/-1", 400, "expected an integer as version, found '-1'"),
         ("/v2/models/digits/versions/²", 400, "expected an integer as version, found '²'"),
         (
-            "/v2/models/digits/redy",
+            "/v2/models/digits/readyy",
             404,
-            "there is nothing at /v2/models/digits/redy; did you mean '/v2/models/digits/ready'?",
+            "there is nothing at /v2/models/digits/readyy; did you mean '/v2/models/digits/ready'?",
         ),
         ("/v2/", 404, "there is nothing at /v2/; did you mean '/v2'?"),
         ("/favicon.ico", 404, "there is nothing at /favicon.ico; / lists what is here"),
@@ -232,6 +232,15 @@ def test_the_index_lists_models_with_their_reasons():
     assert index["models"]["a"] == {"versions": ["1"], "url": "/v2/models/a"}
     assert index["models"]["b"]["reason"] == "model.onnx: no ONNX model"
     assert "/metrics" in index["links"]
+
+
+# On the loop's thread: a wrong name must not cost the others their latency.
+def test_a_mistake_among_many_models_gets_a_short_answer():
+    many = router(*(model(f"model_{number:04}", {1: READY}) for number in range(1000)))
+    for name in ("model_12345", "x" * 10_000):
+        message = body(many.answer("GET", f"/v2/models/{name}"))["error"]
+        assert message.endswith("model_0008, model_0009 and 990 more")
+    assert many.answer("GET", "/" + "x" * 10_000).status == 404
 
 
 def test_each_request_is_answered_once(digits):
