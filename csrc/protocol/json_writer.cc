@@ -11,7 +11,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "protocol/shortest_float.h"
+#include "protocol/decimal_float.h"
 
 namespace fastserve {
 namespace {
@@ -98,8 +98,8 @@ char* FormatFixed(ShortestDecimal decimal, char* at) {
 
   const int before_point = count + decimal.exponent;
   const int is_below_one = before_point <= 0;
-  const int digits_before = std::max(before_point, 0);
-  const int zeros = std::max(-before_point, 0);
+  const int digits_before = before_point & (is_below_one - 1);
+  const int zeros = -before_point & -is_below_one;
   std::memcpy(at, "00000000", 8);
   std::memcpy(at + 8 * is_below_one, &text, 8);  // If it is below one, where it does not matter.
   at[digits_before + is_below_one] = '.';
