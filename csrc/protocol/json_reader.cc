@@ -9,6 +9,8 @@
 #include <optional>
 #include <type_traits>
 
+#include "protocol/decimal_float.h"
+
 namespace fastserve {
 namespace {
 
@@ -39,6 +41,9 @@ bool ReadElement(JsonValue& value, double* out) {
 // two floats; below FLT_MIN floats are coarser and "midway" has other bits. There the text is
 // parsed again.
 bool ReadElement(JsonValue& value, float* out) {
+  // The array's iterator skips a value that was not asked for.
+  if (ReadDecimalFloat(value.raw_json_token().data(), out)) [[likely]]
+    return true;
   double wide;
   if (value.get_double().get(wide)) return false;
   constexpr uint64_t kDroppedBits = (uint64_t{1} << 29) - 1;

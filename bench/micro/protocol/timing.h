@@ -1,4 +1,5 @@
-// Timing for the codecs' micro-benchmarks: the best of a few rounds, in nanoseconds a call.
+// Timing for the codecs' micro-benchmarks: the best of many short rounds, in nanoseconds
+// a call.
 #pragma once
 
 #include <algorithm>
@@ -7,10 +8,11 @@
 
 namespace fastserve {
 
-// The quickest round is the one that the machine disturbed least.
+// The quickest round is the one that the machine disturbed least; `calls` should take about a
+// millisecond, so that some rounds are not interrupted at all.
 template <typename Call>
 double BestNanosPerCall(int calls, Call&& call) {
-  constexpr int kRounds = 15;
+  constexpr int kRounds = 300;
   Nanos best = kNever;
   for (int round = 0; round < kRounds; ++round) {
     const Nanos begin = NowNanos();

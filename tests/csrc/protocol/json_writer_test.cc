@@ -77,6 +77,13 @@ TEST(JsonWriter, ShowsThatANumberIsFloatingPoint) {
             "[1.0,0.1,1e+15,123456789012345680.0,1e+300,5e-324]");
 }
 
+// The point among the digits, behind and before them.
+TEST(JsonWriter, WritesFloatsInFullWhereThatIsShort) {
+  EXPECT_EQ(Elements<float>(DataType::kFp32, {0.0001f, -0.00012345679f, 0.012f, 0.99999994f, 1.5f,
+                                              -12.25f, 123456.79f, 8388607.5f, 9.999e-5f}),
+            "[0.0001,-0.00012345679,0.012,0.99999994,1.5,-12.25,123456.79,8388607.5,9.999e-05]");
+}
+
 // Every finite bit pattern must come back; random ones cover all exponents.
 TEST(JsonWriter, WritesFloatsThatReadBackAsTheSame) {
   std::mt19937_64 random(11);
