@@ -119,7 +119,9 @@ def test_the_printed_curl_line_works_and_ctrl_c_stops_the_server(run_example, ro
         try:
             assert child.stdout is not None
             curl = next(line for line in child.stdout if line.startswith("curl "))
-            body, url = re.fullmatch(r"curl -d @(\S+) (\S+)\n", curl).groups()
+            printed = re.fullmatch(r"curl -d @(\S+) (\S+)\n", curl)
+            assert printed is not None, curl
+            body, url = printed.groups()
             with urllib.request.urlopen(url, (root / body).read_bytes(), timeout=30) as answer:
                 assert b'"label"' in answer.read()
         finally:
