@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test bench lint format sanitize fuzz wheel clean
+.PHONY: help setup run test bench micro lint format sanitize fuzz wheel clean
 
 PYTHON ?= python3
 # `make test EXTRAS=test,train` also installs what the slower tests need.
@@ -56,7 +56,11 @@ run: setup ## Serve the digits example and ask it; ONCE=1 stops after the first 
 test: setup ## Every test: C++, Python and the tree's own rules. ARGS go to pytest.
 	@$(BIN)/pytest $(ARGS)
 
-bench: setup ## Build and run the micro-benchmarks.
+bench: wheel ## The figures of the installed wheel, then the micro-benchmarks; ARGS go to bench.serve.
+	@$(BIN)/python -m bench.serve $(ARGS)
+	@$(MAKE) --no-print-directory micro
+
+micro: setup ## Build and run the micro-benchmarks alone.
 	@$(BIN)/cmake --preset bench >/dev/null
 	@$(BIN)/cmake --build --preset bench
 	@for program in build/bench/bench/micro/*_bench; do \
