@@ -218,7 +218,8 @@ void Batch::DeliverRows() {
     InferenceRequest& request = *current_[r];
     for (size_t i = 0; i < outputs_.size(); ++i) {
       const Tensor& whole = outputs_[i].tensor;
-      const size_t row_bytes = whole.bytes.size() / static_cast<size_t>(current_rows_);
+      const size_t row_bytes =
+          current_rows_ == 0 ? 0 : whole.bytes.size() / static_cast<size_t>(current_rows_);
       const size_t end = whole.type == DataType::kBytes
                              ? bytes_ends_[i][r]
                              : offsets_[i] + row_bytes * static_cast<size_t>(request.rows);

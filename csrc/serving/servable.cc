@@ -13,6 +13,8 @@ namespace fastserve {
 namespace {
 
 constexpr int64_t kBatchRowsMax = 1 << 20;
+// Of a request, before its first input was seen; none at all is a length like any other.
+constexpr int64_t kUnknownRows = -1;
 constexpr size_t kQueueDepthMax = 1 << 20;
 constexpr int kInstancesMax = 1024;
 constexpr Nanos kQueueDelayMax = 3600 * kSecond;
@@ -197,7 +199,7 @@ Status Servable::StartInstances() {
 Status Servable::Bind(std::span<NamedInput> inputs, InferenceRequest* request) const {
   request->inputs.resize(inputs_.size());
   for (BatchInput& bound : request->inputs) bound.present = false;
-  request->rows = has_batch_dimension() ? 0 : 1;
+  request->rows = has_batch_dimension() ? kUnknownRows : 1;
   request->input_bytes = 0;
   for (size_t i = 0; i < inputs.size(); ++i) {
     // Most clients name the inputs in the model's order.
@@ -218,7 +220,7 @@ Status Servable::Bind(std::span<NamedInput> inputs, InferenceRequest* request) c
     }
   }
   request->join_key = key.value();
-  if (request->rows > 0) return {};
+  if (request->rows != kUnknownRows) return {};
   return InvalidArgument("the request has no input, and so no rows; expected ", NamesOf(inputs_));
 }
 
@@ -247,11 +249,11 @@ Status Servable::BindInput(NamedInput& input, size_t index, InferenceRequest* re
 }
 
 Status Servable::BindRows(const TensorSpec& spec, int64_t rows, InferenceRequest* request) const {
-  if (rows < 1 || rows > options_.max_batch_size) {
-    return InvalidArgument("input '", spec.name, "' has ", rows, " rows, expected 1 to ",
+  if (rows > options_.max_batch_size) {
+    return InvalidArgument("input '", spec.name, "' has ", rows, " rows, expected at most ",
                            options_.max_batch_size);
   }
-  if (request->rows != 0 && request->rows != rows) {
+  if (request->rows != kUnknownRows && request->rows != rows) {
     return InvalidArgument("input '", spec.name, "' has ", rows, " rows, expected ", request->rows,
                            " as in the inputs before it");
   }

@@ -99,8 +99,8 @@ class Servable {
   // `request`. The inputs' owners are moved from.
   //
   // Errors: INVALID_ARGUMENT naming the tensor, what was expected and what came: an unknown,
-  // missing or repeated input, another datatype or shape, unequal batch dimensions, no rows, more
-  // rows than a batch may have.
+  // missing or repeated input, another datatype or shape, unequal batch dimensions, or more rows
+  // than a batch may have.
   Status Bind(std::span<NamedInput> inputs, InferenceRequest* request) const;
 
   // The number of a served output in outputs(). Errors: INVALID_ARGUMENT naming those there are.

@@ -253,10 +253,17 @@ TEST_F(ServableBind, SaysWhatWasExpectedAndWhatCame) {
             "input 'a' has shape [1,3], expected [-1,2]");
   EXPECT_EQ(message({Named("a", Zeros(DataType::kFp32, {2}, 4))}),
             "input 'a' has shape [2], expected [-1,2]");
-  EXPECT_EQ(message({Named("a", A(5))}), "input 'a' has 5 rows, expected 1 to 4");
-  EXPECT_EQ(message({Named("a", A(0))}), "input 'a' has 0 rows, expected 1 to 4");
+  EXPECT_EQ(message({Named("a", A(5))}), "input 'a' has 5 rows, expected at most 4");
+  EXPECT_EQ(message({Named("a", A(0)), Named("b", B(3, 1))}),
+            "input 'b' has 3 rows, expected 0 as in the inputs before it");
   EXPECT_EQ(message({Named("a", A(2)), Named("b", B(3, 1))}),
             "input 'b' has 3 rows, expected 2 as in the inputs before it");
+}
+
+TEST_F(ServableBind, TakesARequestWithoutRows) {
+  ASSERT_TRUE(Bind({Named("a", A(0)), Named("b", B(0, 5))}).ok());
+  EXPECT_EQ(request_.rows, 0);
+  EXPECT_EQ(request_.input_bytes, 0u);
 }
 
 TEST_F(ServableBind, GivesEqualKeysToRequestsThatDifferInRowsOnly) {
