@@ -4,6 +4,7 @@ Clocks and sockets are the subject here: the client's whole point is that it cou
 intended time of a request.
 """
 
+import asyncio
 import contextlib
 import shutil
 import socket
@@ -40,10 +41,11 @@ def test_the_length_of_a_request_is_known_once_its_head_is():
     assert request_bytes_of(b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\nab") == 42
 
 
-class Written:
+class Written(asyncio.Transport):
     """Stands where the transport stands and keeps what was written."""
 
     def __init__(self):
+        super().__init__()
         self.writes = []
         self.closed = False
 

@@ -11,6 +11,7 @@ committed files to that.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -205,7 +206,7 @@ def mlp() -> ModelProto:
     """64-256-256-10 with ReLU: the model that benchmarks serve."""
     nodes, parameters, value = [], [], "x"
     sizes = [64, 256, 256, 10]
-    for layer, (wide, narrow) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for layer, (wide, narrow) in enumerate(itertools.pairwise(sizes)):
         last = layer == len(sizes) - 2
         out = "y" if last else f"sum{layer}"
         parameters += [

@@ -103,7 +103,7 @@ def test_a_wrong_option_in_a_file_is_named_with_its_line(fastserve, tmp_path):
     file.write_text("max_batch = 4\nprot = 9000\n")
     done = fastserve("run", DIGITS, "--config", file)
     assert done.returncode == 2
-    assert done.stderr == f"error: {file}:2: unknown option 'prot'; did you mean 'port'?\n"
+    assert done.stderr == f"error: {file}:2: prot: no such option; did you mean 'port'?\n"
 
 
 def test_a_wrong_variable_is_named(fastserve):
