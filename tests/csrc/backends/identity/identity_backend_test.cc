@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
 #include <span>
 #include <string>
 #include <utility>
@@ -91,7 +92,10 @@ TEST(Identity, AnswersEachRequestItsOwnRowsWhenServed) {
     void OnEnd(RequestPtr request, Status status) override {
       EXPECT_TRUE(status.ok()) << status.message();
       (void)request.release();
+      if (++ends == 2) all_ended.set_value();
     }
+    int ends = 0;
+    std::promise<void> all_ended;
     std::vector<std::pair<InferenceRequest*, std::string>> answers;
   } sink;
   IdentityOptions options = TwoTensors();
@@ -115,7 +119,7 @@ TEST(Identity, AnswersEachRequestItsOwnRowsWhenServed) {
     servable->Submit(RequestPtr(&requests[i]));
   }
   servable->Wake();
-  while (servable->stats().success.value() < 2) servable->Wake();
+  sink.all_ended.get_future().wait();
   ASSERT_EQ(sink.answers.size(), 4u);
   for (size_t response = 0; response < 4; ++response) {
     EXPECT_EQ(sink.answers[response].first, &requests[response % 2]);
