@@ -174,9 +174,7 @@ Status Batch::CheckOutput(size_t index) {
                     " for a batch of ", current_rows_,
                     " rows, expected one row for each: the model's first dimension is no batch");
   }
-  if (tensor.type == DataType::kBytes) {
-    return current_.size() > 1 ? FindBytesRows(index) : Status();
-  }
+  if (tensor.type == DataType::kBytes && current_.size() > 1) return FindBytesRows(index);
   // A wrong size is the engine's fault, not the client's.
   const Status valid = ValidateTensor(spec.name, tensor);
   return valid.ok() ? Status() : Internal("the model's output ", valid.message());
@@ -191,15 +189,14 @@ Status Batch::FindBytesRows(size_t index) {
   for (const RequestPtr& request : current_) {
     const std::optional<size_t> taken = ElementsEnd(
         tensor.bytes.subspan(offset), static_cast<size_t>(request->rows) * row_elements);
-    if (!taken) {
-      return Internal("output '", options_.signature->outputs[index].name, "': its ",
-                      tensor.bytes.size(), " bytes end before the ", tensor.shape.ToString(),
-                      " elements do");
-    }
+    if (!taken) break;
     offset += *taken;
     ends.push_back(offset);
   }
-  return {};
+  if (ends.size() == current_.size() && offset == tensor.bytes.size()) return {};
+  return Internal("output '", options_.signature->outputs[index].name, "': its ",
+                  tensor.bytes.size(), " bytes are not the ", tensor.shape.ToString(),
+                  " elements that its shape calls for");
 }
 
 void Batch::Deliver() {

@@ -8,8 +8,8 @@
 // Invariants:
 //   1. Run ends every request exactly once and leaves the batch empty.
 //   2. Nothing is delivered before a whole response was checked: all outputs are there, have the
-//      type of the signature, the bytes of their shape and (in a batching model) one row for each
-//      row that went in.
+//      type of the signature, the bytes (BYTES: the elements) that their shape calls for and, in a
+//      batching model, one row for each row that went in.
 //   3. When requests that share a batch fail, each runs again alone, so that only the one to blame
 //      fails. (Not after a response was delivered: nobody may get it twice.)
 //

@@ -127,17 +127,15 @@ class Scheduler {
   [[nodiscard]] bool ReservePlace();
   static void End(RequestPtr request, Status status);
 
+  // Requests in arrivals_ and in the line.
+  alignas(64) std::atomic<size_t> waiting_{0};
   const Options options_;
   const DynamicBatcher batcher_;
   std::vector<std::unique_ptr<Instance>> instances_;
   Signal signal_;
   std::atomic<bool> stopped_{false};
-  MpscQueue<RequestPtr> arrivals_;
 
-  // Written by every submission and every look: on a line of its own.
-  alignas(64) std::atomic<size_t> waiting_{0};
-
-  alignas(64) Mutex mutex_;
+  Mutex mutex_;
   // Requests in order of arrival from line_start_ on; before it are empty places.
   std::vector<RequestPtr> line_ FS_GUARDED_BY(mutex_);
   size_t line_start_ FS_GUARDED_BY(mutex_) = 0;
@@ -146,6 +144,9 @@ class Scheduler {
   CostModel cost_ FS_GUARDED_BY(mutex_);
   // An instance's thread looks again by then on its own.
   Nanos armed_until_ FS_GUARDED_BY(mutex_) = kNever;
+
+  // Popped under mutex_. Last, because it is aligned to lines.
+  MpscQueue<RequestPtr> arrivals_;
 };
 
 }  // namespace fastserve

@@ -12,7 +12,9 @@ ServingMap::ServingMap() : models_(std::make_shared<const Models>()) {}
 void ServingMap::Publish(ServableHandle servable) {
   const MutexLock lock(mutex_);
   auto models = std::make_shared<Models>(*models_.Load());
-  (*models)[servable->name()][servable->version()] = servable;
+  const int64_t version = servable->version();
+  Versions& versions = (*models)[servable->name()];
+  versions[version] = std::move(servable);
   models_.Store(std::move(models));
 }
 

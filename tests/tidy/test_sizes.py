@@ -72,3 +72,13 @@ def test_a_crowded_room_is_found():
     units = [PurePosixPath(f"csrc/base/u{i}{end}") for i in range(13) for end in (".h", ".cc")]
     assert [excess.number for excess in sizes.check_rooms(units)] == [13]
     assert not list(sizes.check_rooms(units[:24]))
+
+
+def test_the_smallest_engine_stays_small():
+    # What an engine must implement is too much when this one, which only hands on, needs more.
+    lines = [
+        len(source.lines)
+        for source in tree.sources(tree.CPP_SUFFIXES, "csrc")
+        if source.path.parts[:3] == ("csrc", "backends", "identity")
+    ]
+    assert 0 < sum(lines) <= 120

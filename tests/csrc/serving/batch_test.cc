@@ -115,6 +115,10 @@ TEST(Batch, FailsOnElementsThatGoBeyondTheOutput) {
   }
   EXPECT_FALSE(rig.Run().together);
   EXPECT_EQ(rig.stats.executions.value(), 3u);
+  for (const size_t id : {0, 1}) {
+    EXPECT_EQ(rig.sink[id].status.code(), Code::kInternal);
+    EXPECT_TRUE(rig.sink[id].responses.empty());
+  }
 }
 
 TEST(Batch, LeavesAbsentInputsAbsent) {

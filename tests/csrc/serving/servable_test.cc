@@ -116,6 +116,28 @@ TEST(Servable, EndsWhatWaitsWhenItGoes) {
   EXPECT_EQ(sink[2].status.message(), "model 'm' stopped before the request ran");
 }
 
+TEST(Servable, EndsEveryRequestWhenItGoesWhileItIsBusy) {
+  for (int round = 0; round < 20; ++round) {
+    constexpr int kRequests = 200;
+    KeepingSink sink(kRequests);
+    ServableOptions options = UpTo(4);
+    options.instance_count = 3;
+    auto servable = Serve(FloatBackend(), options);
+    for (int id = 0; id < kRequests; ++id) {
+      servable->Submit(Bound(*servable, sink, id, {1, 2}, {float(id), 2}));
+      if (id % 5 == 0) servable->Wake();
+    }
+    servable.reset();
+    ASSERT_EQ(sink.ends(), static_cast<size_t>(kRequests));
+    for (size_t id = 0; id < kRequests; ++id) {
+      ASSERT_EQ(sink[id].ends, 1);
+      if (sink[id].status.ok()) {
+        ASSERT_EQ(sink.FloatsOf(id)[0], float(id) + 1);
+      }
+    }
+  }
+}
+
 // ------------------------------------------------------------------------------------------------
 // What may be served of an engine.
 

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <future>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "serving/servable.h"
 
 namespace fastserve {
 namespace {
@@ -76,6 +79,53 @@ TEST(Identity, RespondsAsOftenAsItIsTold) {
     EXPECT_EQ(collected.responses, repeat);
     EXPECT_EQ(collected.outputs.size(), 2u * static_cast<size_t>(repeat));
   }
+}
+
+// Through a whole servable: several requests in one batch, and several responses to each.
+TEST(Identity, AnswersEachRequestItsOwnRowsWhenServed) {
+  struct Keeping : ResponseSink {
+    void OnResponse(InferenceRequest& request, std::span<ResponseOutput> outputs) override {
+      const auto& bytes = outputs[1].tensor.bytes;
+      answers.emplace_back(&request,
+                           std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    }
+    void OnEnd(RequestPtr request, Status status) override {
+      EXPECT_TRUE(status.ok()) << status.message();
+      (void)request.release();
+      if (++ends == 2) all_ended.set_value();
+    }
+    int ends = 0;
+    std::promise<void> all_ended;
+    std::vector<std::pair<InferenceRequest*, std::string>> answers;
+  } sink;
+  IdentityOptions options = TwoTensors();
+  options.repeat = 2;
+  ServableOptions serving;
+  serving.name = "identity";
+  serving.max_batch_size = 4;
+  serving.queue_depth = 8;
+  serving.max_queue_delay = kSecond;  // Both are there long before, and fill the batch.
+  const auto servable = *Servable::Create(*OpenIdentity(std::move(options)), serving);
+  const std::vector<std::string> texts = {std::string("\1\0\0\0a\0\0\0\0", 9),
+                                          std::string("\2\0\0\0bc\1\0\0\0d", 11)};
+  std::vector<InferenceRequest> requests(2);
+  std::vector<float> floats = {1, 2};
+  for (size_t i = 0; i < 2; ++i) {
+    std::vector<NamedInput> inputs(2);
+    inputs[0] = {"a", {DataType::kFp32, {2}, std::as_bytes(std::span(floats))}, {}};
+    inputs[1] = {"b", {DataType::kBytes, {2}, std::as_bytes(std::span(texts[i]))}, {}};
+    ASSERT_TRUE(servable->Bind(inputs, &requests[i]).ok());
+    requests[i].sink = &sink;
+    servable->Submit(RequestPtr(&requests[i]));
+  }
+  servable->Wake();
+  sink.all_ended.get_future().wait();
+  ASSERT_EQ(sink.answers.size(), 4u);
+  for (size_t response = 0; response < 4; ++response) {
+    EXPECT_EQ(sink.answers[response].first, &requests[response % 2]);
+    EXPECT_EQ(sink.answers[response].second, texts[response % 2]);
+  }
+  EXPECT_EQ(servable->stats().executions.value(), 1u);
 }
 
 TEST(Identity, TakesAtLeastItsDelay) {
