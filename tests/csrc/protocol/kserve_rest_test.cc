@@ -141,7 +141,7 @@ TEST_F(KserveRest, ValidatesFieldsThatItDoesNotKnow) {
   for (const char* bad : {"tru",
                           "truex",
                           "nul",
-                          "nulll",
+                          "nullx",
                           "01",
                           "1.",
                           "-",
