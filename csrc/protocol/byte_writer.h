@@ -87,10 +87,9 @@ class ByteWriter {
   // Doubling, so that appending n bytes copies O(n); 512 holds the head of a small response.
   void Grow(size_t bytes) {
     const size_t capacity = std::max({size_ + bytes, 2 * capacity_, size_t{512}});
-    char* moved = static_cast<char*>(std::realloc(bytes_.get(), capacity));
-    FS_CHECK(moved != nullptr);
-    static_cast<void>(bytes_.release());  // realloc has freed or kept it.
-    bytes_.reset(moved);
+    char* const held = bytes_.release();  // realloc frees or keeps it.
+    bytes_.reset(static_cast<char*>(std::realloc(held, capacity)));
+    FS_CHECK(bytes_ != nullptr);
     capacity_ = capacity;
   }
 
