@@ -106,14 +106,12 @@ TEST(OrtApi, SlotsOfGpuProvidersAnswerOnAnyBuild) {
   };
   OrtSessionOptions* session_options = nullptr;
   ASSERT_TRUE(take(api.CreateSessionOptions(&session_options)).ok());
-  // Some builds look into the options before they say that the provider is not there.
-  alignas(64) std::byte zeros[4096] = {};
   for (const ProviderSlots& slots : all) {
     OrtProviderOptions* made = nullptr;
     ExpectOkOrAbout(slots.provider, take(slots.create(&made)));
-    auto* options = made != nullptr ? made : reinterpret_cast<OrtProviderOptions*>(zeros);
-    ExpectOkOrAbout(slots.provider, take(slots.update(options, key, value, 1)));
-    ExpectOkOrAbout(slots.provider, take(slots.append(session_options, options)));
+    ExpectOkOrAbout(slots.provider, take(slots.update(made, key, value, 1)));
+    // Append reads the options before it says that the provider is not there.
+    if (made != nullptr) ExpectOkOrAbout(slots.provider, take(slots.append(session_options, made)));
     slots.release(made);
   }
   api.ReleaseSessionOptions(session_options);
