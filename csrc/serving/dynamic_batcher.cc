@@ -38,6 +38,8 @@ DynamicBatcher::Decision DynamicBatcher::Next(Nanos now, std::span<const Request
                                               std::vector<uint32_t>* chosen) const {
   chosen->clear();
   if (queue.empty() || idle_instances == 0) return {};
+  // Requests without rows could join for ever.
+  queue = queue.first(std::min(queue.size(), scan_max()));
   const InferenceRequest& oldest = *queue.front();
   chosen->push_back(0);
   if (!joins()) {

@@ -82,6 +82,20 @@ TEST(Batch, GivesEachRequestItsOwnRows) {
   EXPECT_EQ(rig.pool->stats().in_use_bytes, 0u);
 }
 
+TEST(Batch, AnswersRequestsWithoutRowsWithNone) {
+  for (const int64_t others : {0, 2}) {
+    Rig rig(FloatBackend());
+    rig.batch.Add(rig.sink.FloatRequest(0, 0, 10));
+    rig.batch.Add(rig.sink.FloatRequest(1, others, 20));
+    rig.batch.Add(rig.sink.FloatRequest(2, 0, 30));
+    EXPECT_TRUE(rig.Run().together);
+    for (const size_t id : {0, 1, 2}) EXPECT_TRUE(rig.sink[id].status.ok());
+    EXPECT_TRUE(rig.sink.FloatsOf(2).empty());
+    EXPECT_EQ(rig.sink[2].shapes.at(0), (Shape{0, 2}));
+    EXPECT_EQ(rig.sink.FloatsOf(1).size(), 2 * static_cast<size_t>(others));
+  }
+}
+
 TEST(Batch, JoinsAndSplitsElementsOfAnyLength) {
   const std::vector specs = {Spec("x", DataType::kBytes, {-1, 2})};
   Rig rig(std::make_shared<FakeBackend>(specs, specs, Echo));

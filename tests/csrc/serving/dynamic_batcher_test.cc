@@ -126,6 +126,15 @@ TEST(DynamicBatcher, PassesOverNoMoreThanItsLimit) {
   EXPECT_EQ(line.chosen, (Positions{0}));
 }
 
+// A request may have no rows: it fills nothing, but there is a limit to how many are looked at.
+TEST(DynamicBatcher, LooksAtNoMoreRequestsThanItSays) {
+  const DynamicBatcher batcher = Batcher(8);
+  Line line;
+  for (size_t i = 0; i < batcher.scan_max() + 20; ++i) line.Add({.rows = 0});
+  EXPECT_EQ(line.Ask(batcher, 0).reason, CloseReason::kIdle);
+  EXPECT_EQ(line.chosen.size(), batcher.scan_max());
+}
+
 TEST(DynamicBatcher, RunsTheLargestPreferredSizeThatIsThere) {
   const DynamicBatcher batcher = Batcher(8, 1000, {2, 4});
   Line line;
@@ -193,11 +202,14 @@ Expected Reference(const DynamicBatcher::Options& options, Nanos now,
   bool someone_does_not_fit = false;
   Nanos until = kNever;
   size_t strangers = 0;
-  for (uint32_t i = 0; i < queue.size(); ++i) {
+  const size_t looked_at =
+      static_cast<size_t>(options.batch_rows_max) + DynamicBatcher::kPassedOverMax;
+  for (uint32_t i = 0; i < std::min(queue.size(), looked_at); ++i) {
     const InferenceRequest& r = *queue[i];
     until = std::min(until, r.submitted_ns + options.queue_delay_max);
     if (r.deadline_ns != kNever) until = std::min(until, (r.submitted_ns + r.deadline_ns) / 2);
     if (i == 0) continue;
+    if (rows == options.batch_rows_max) break;  // Full, even for one without rows.
     if (r.join_key != queue[0]->join_key) {
       if (++strangers == DynamicBatcher::kPassedOverMax) break;
       continue;
@@ -268,6 +280,7 @@ class Simulation {
                     .key = static_cast<uint64_t>(Pick(1, keys_)),
                     .submitted = now_};
     if (Pick(0, 2) > 0) waiting.rows = 1;
+    if (Pick(0, 9) == 0) waiting.rows = 0;
     if (Pick(0, 5) == 0) waiting.deadline = now_ + 2 * Pick(1, 150);
     line_.Add(waiting);
     static_cast<TestRequest&>(*line_.queue.back()).id = id;
