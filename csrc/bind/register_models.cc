@@ -58,7 +58,7 @@ Model OpenOnnx(std::string path, std::string library, int intra_op_threads, int 
   options.providers = MakeProviders(providers);
   Result<std::unique_ptr<Backend>> backend = [&] {
     const py::gil_scoped_release released;
-    return OpenOnnxRuntime(std::move(options));
+    return OpenOnnxRuntime(options);
   }();
   return {Take(std::move(backend))};
 }

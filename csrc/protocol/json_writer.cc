@@ -64,6 +64,8 @@ void AppendEscaped(char byte, ByteWriter* out) {
       return out->Append("\\r");
     case '\t':
       return out->Append("\\t");
+    default:
+      break;
   }
   constexpr std::string_view kHex = "0123456789abcdef";
   out->Append("\\u00");

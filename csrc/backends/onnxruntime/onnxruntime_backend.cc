@@ -22,7 +22,7 @@ class OnnxRuntimeBackend : public Backend {
 
 }  // namespace
 
-Result<std::unique_ptr<Backend>> OpenOnnxRuntime(OnnxRuntimeOptions options) {
+Result<std::unique_ptr<Backend>> OpenOnnxRuntime(const OnnxRuntimeOptions& options) {
   Result<std::shared_ptr<const ort::Session>> session = ort::Session::Create(options);
   if (!session.ok()) return session.status();
   return std::unique_ptr<Backend>(std::make_unique<OnnxRuntimeBackend>(*std::move(session)));

@@ -5,7 +5,7 @@
 // choice of version and execution providers is one `pip install` away.
 //
 //   OnnxRuntimeOptions options{.model_path = "model.onnx", .library_path = "libonnxruntime.so.1"};
-//   Result<std::unique_ptr<Backend>> backend = OpenOnnxRuntime(std::move(options));
+//   Result<std::unique_ptr<Backend>> backend = OpenOnnxRuntime(options);
 //
 // Memory: each session has an arena of its own (`arena`). A run then costs no malloc for its
 // tensors, and unloading the model gives all of it back, which one arena for all models would not:
@@ -63,6 +63,6 @@ struct OnnxRuntimeOptions {
 // (the message lists those it has); NOT_FOUND when there is no model file; INVALID_ARGUMENT for an
 // option out of range, a model that the engine refuses (with its own sentence), or a tensor of a
 // type that the protocol cannot carry (the message names it).
-Result<std::unique_ptr<Backend>> OpenOnnxRuntime(OnnxRuntimeOptions options);
+Result<std::unique_ptr<Backend>> OpenOnnxRuntime(const OnnxRuntimeOptions& options);
 
 }  // namespace fastserve
