@@ -14,6 +14,7 @@ bool IsWithin(std::span<const std::byte> inner, std::span<const std::byte> outer
 // Engines load elements of their size: a tensor that lies across moves to memory where it does not.
 Status Align(std::string_view name, Tensor* tensor, TensorArena& arena) {
   const size_t element = ElementBytes(tensor->type);
+  if (tensor->bytes.empty()) return {};
   if (element < 2 || reinterpret_cast<uintptr_t>(tensor->bytes.data()) % element == 0) return {};
   const std::span<std::byte> aligned = arena.Allocate(tensor->bytes.size());
   if (aligned.empty()) return Unavailable("no memory for input '", name, "', try again later");
@@ -77,7 +78,9 @@ Status InferCodec::DecodeRequest(Exchange& exchange, Nanos now) {
         {input.name, input.tensor,
          in_body ? exchange.body.owner() : exchange.arena.OwnerOf(input.tensor.bytes)});
   }
-  FS_RETURN_IF_ERROR(exchange.servable->Bind(inputs_, &exchange.request));
+  Status bound = exchange.servable->Bind(inputs_, &exchange.request);
+  inputs_.clear();  // A body that does not fit must not be held until the next one comes.
+  if (!bound.ok()) return bound;
   constexpr auto kTimeoutMaxUs = static_cast<uint64_t>(kNever / kMicrosecond / 2);
   exchange.request.deadline_ns = body_.timeout_us == 0 || body_.timeout_us > kTimeoutMaxUs
                                      ? kNever
