@@ -1,5 +1,7 @@
 #include "bind/event_loop_gateway.h"
 
+#include <exception>
+#include <memory>
 #include <utility>
 
 #include "bind/buffer_object.h"
@@ -15,8 +17,10 @@ constexpr const char* kSelf = "fastserve.gateway";
 // The loop may keep a call that it has not made yet for longer than the gateway lives.
 PyObject* CallEndIteration(PyObject* capsule, PyObject*) {
   auto** const self = static_cast<EventLoopGateway**>(PyCapsule_GetPointer(capsule, kSelf));
-  if (*self != nullptr) (*self)->EndIteration();
-  Py_RETURN_NONE;
+  return Guarded(static_cast<PyObject*>(nullptr), [&] {
+    if (*self != nullptr) (*self)->EndIteration();
+    return Py_NewRef(Py_None);
+  });
 }
 
 PyMethodDef end_iteration_def = {"end_iteration", &CallEndIteration, METH_NOARGS, nullptr};
@@ -36,23 +40,26 @@ EventLoopGateway::EventLoopGateway(std::shared_ptr<ServingMap> serving_map, py::
                                    py::object on_control, const GatewayOptions& options)
     : on_control_(std::move(on_control)),
       call_soon_(loop.attr("call_soon")),
-      self_(new EventLoopGateway*(this)),
       core_(Take(Gateway::Create(std::move(serving_map), *this, options))) {
-  const py::object capsule = NewReference(PyCapsule_New(self_, kSelf, &DeleteSelf));
+  auto self = std::make_unique<EventLoopGateway*>(this);
+  const py::object capsule = NewReference(PyCapsule_New(self.get(), kSelf, &DeleteSelf));
+  self_ = self.release();
   end_iteration_ = NewReference(PyCFunction_New(&end_iteration_def, capsule.ptr()));
   const py::object shared =
-      NewReference(NewBufferObject(core_->shared_buffer(), {}, /*is_readonly=*/false));
+      NewReference(NewBufferObject(core_->shared_buffer(), core_->shared_buffer_owner(), false));
   shared_view_ = NewReference(PyMemoryView_FromObject(shared.ptr()));
 }
 
 EventLoopGateway::~EventLoopGateway() { *self_ = nullptr; }
 
 void EventLoopGateway::EndIteration() {
+  // Without the GIL, or in what an answer runs, the last reference to this may go.
+  const std::shared_ptr<Gateway> core = core_;
   {
     const py::gil_scoped_release released;
-    core_->RunModels();
+    core->RunModels();
   }
-  core_->Drain(/*signalled=*/false);
+  core->Drain(/*signalled=*/false);
 }
 
 void EventLoopGateway::ScheduleIteration() {
@@ -66,6 +73,8 @@ void EventLoopGateway::OnControl(std::shared_ptr<ControlRequest> request) {
     on_control_(py::cast(std::move(request)));
   } catch (py::error_already_set& error) {
     error.discard_as_unraisable(on_control_);  // The request, dropped, is answered with 500.
+  } catch (const std::exception&) {
+    // No memory for the object: dropped as well.
   }
 }
 
