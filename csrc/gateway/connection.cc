@@ -313,7 +313,7 @@ void Connection::ResumeWriting() {
 void Connection::CheckDeadline(Nanos now) {
   if (now < deadline_ns_) return;
   now_ = now;
-  if (writing_paused_ || state_ == State::kClosed) return io_.Abort();
+  if (writing_paused_ || state_ == State::kClosed) return Abort();
   switch (state_) {
     case State::kHead:
       if (head_has_begun_) {
@@ -328,8 +328,14 @@ void Connection::CheckDeadline(Nanos now) {
       Refuse(408, "the request's body did not arrive in time");
       break;
     default:
-      io_.Abort();
+      Abort();
   }
+}
+
+void Connection::Abort() {
+  state_ = State::kClosed;  // The socket may still report this and that before it is lost.
+  DropExchange();
+  io_.Abort();
 }
 
 void Connection::BeginDrain() {

@@ -115,6 +115,7 @@ class Connection {
   void Refuse(int status, std::string_view message);
   // `tensors` follow `body`. Fills in what every answer has.
   void Send(Http1ResponseHead head, std::string_view body, std::span<const OutputPart> tensors);
+  void Abort();
   void RecordAccess(int status, size_t bytes_out);
   void DropExchange();
 

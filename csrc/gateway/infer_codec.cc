@@ -63,13 +63,7 @@ Status InferCodec::ChooseOutputs(Exchange& exchange) {
   return {};
 }
 
-Status InferCodec::DecodeRequest(Exchange& exchange, Nanos now) {
-  body_.Clear();
-  FS_RETURN_IF_ERROR(DecodeBody(exchange));
-  exchange.has_id = body_.has_id;
-  exchange.id = body_.id;
-  FS_RETURN_IF_ERROR(ChooseOutputs(exchange));
-  inputs_.clear();
+Status InferCodec::BindInputs(Exchange& exchange) {
   const std::span<const std::byte> received = exchange.body.bytes();
   for (InferInput& input : body_.inputs) {
     FS_RETURN_IF_ERROR(Align(input.name, &input.tensor, exchange.arena));
@@ -78,7 +72,16 @@ Status InferCodec::DecodeRequest(Exchange& exchange, Nanos now) {
         {input.name, input.tensor,
          in_body ? exchange.body.owner() : exchange.arena.OwnerOf(input.tensor.bytes)});
   }
-  Status bound = exchange.servable->Bind(inputs_, &exchange.request);
+  return exchange.servable->Bind(inputs_, &exchange.request);
+}
+
+Status InferCodec::DecodeRequest(Exchange& exchange, Nanos now) {
+  body_.Clear();
+  FS_RETURN_IF_ERROR(DecodeBody(exchange));
+  exchange.has_id = body_.has_id;
+  exchange.id = body_.id;
+  FS_RETURN_IF_ERROR(ChooseOutputs(exchange));
+  Status bound = BindInputs(exchange);
   inputs_.clear();  // A body that does not fit must not be held until the next one comes.
   if (!bound.ok()) return bound;
   constexpr auto kTimeoutMaxUs = static_cast<uint64_t>(kNever / kMicrosecond / 2);

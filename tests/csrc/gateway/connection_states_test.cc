@@ -106,7 +106,11 @@ TEST(ConnectionStates, AClientThatDoesNotReadIsAborted) {
   socket.Take();
   PassDeadline(loop, socket, kTimes.idle_timeout);
   EXPECT_TRUE(socket.is_aborted);
+  // The socket may say this and that before it is lost.
+  socket.connection->ResumeWriting();
   EXPECT_TRUE(loop.controls.empty());
+  socket.Lose();
+  loop.ExpectNothingHeld();
 }
 
 // Also when it is refused: such a one is not waited for longer than others.
