@@ -305,8 +305,9 @@ void Connection::PauseWriting() {
 void Connection::ResumeWriting() {
   writing_paused_ = false;
   now_ = NowNanos();
-  if (state_ != State::kHead || head_has_begun_) return;
-  deadline_ns_ = now_ + gateway_.options_.idle_timeout;
+  if (state_ != State::kHead) return;
+  deadline_ns_ = head_has_begun_ ? first_byte_ns_ + gateway_.options_.head_timeout
+                                 : now_ + gateway_.options_.idle_timeout;
   ConsumePending();
 }
 

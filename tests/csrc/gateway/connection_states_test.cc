@@ -142,6 +142,18 @@ TEST(ConnectionStates, TheNextRequestWaitsUntilTheAnswerIsSent) {
   EXPECT_EQ(loop.controls[0]->path, "/y");
 }
 
+// Whatever the pause came between: nothing that waits is forgotten.
+TEST(ConnectionStates, AHeadGoesOnWhenTheSocketIsReadyAgain) {
+  FakeLoop loop(kTimes);
+  FakeSocket& socket = loop.Connect();
+  socket.Feed("GET /x HT");
+  socket.connection->PauseWriting();
+  socket.Feed("TP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_TRUE(loop.controls.empty());
+  socket.connection->ResumeWriting();
+  EXPECT_EQ(loop.controls.size(), 1u);
+}
+
 // What comes while an answer is under way is kept up to a limit, then the socket is left to fill.
 TEST(ConnectionStates, ReadingPausesWhenTooMuchWaits) {
   FakeLoop loop(kTimes);
