@@ -35,6 +35,7 @@ class EventLoopGateway final : public GatewayHost {
  private:
   pybind11::object on_control_;
   pybind11::object call_soon_;
+  pybind11::object call_soon_threadsafe_;
   pybind11::object end_iteration_;  // What call_soon calls.
   // Where end_iteration_ finds this object; null when it is gone before the loop calls.
   EventLoopGateway** self_ = nullptr;
