@@ -5,11 +5,14 @@
 // up once, when the connection is made.
 #include <pybind11/pybind11.h>
 
+#include <cstring>
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 
 #include "bind/buffer_object.h"
+#include "bind/errors.h"
 #include "bind/event_loop_gateway.h"
 #include "bind/register.h"
 #include "gateway/connection.h"
@@ -28,15 +31,23 @@ class TransportIo final : public ConnectionIo {
       : transport_(std::move(transport)), write_(transport_.attr("write")) {}
 
   void Write(std::span<const OutputPart> parts) override;
-  void PauseReading() override { Call("pause_reading"); }
-  void ResumeReading() override { Call("resume_reading"); }
+  void PauseReading() override { CallIfOpen("pause_reading"); }
+  void ResumeReading() override { CallIfOpen("resume_reading"); }
   void FinishWriting() override;
   void Close() override { Call("close"); }
   void Abort() override { Call("abort"); }
 
-  const py::object& transport() const { return transport_; }
+  int Traverse(visitproc visit, void* arg) const {
+    Py_VISIT(transport_.ptr());
+    Py_VISIT(write_.ptr());
+    return 0;
+  }
 
  private:
+  // A transport may be closed before it says so, and uvloop's then raises what is no failure.
+  bool IsClosing() const;
+  bool Is(const char* method) const;
+  void CallIfOpen(const char* method);
   void Call(const char* method);
   // The transport failed in a way that it does not report itself: the connection ends.
   void Failed();
@@ -82,7 +93,9 @@ void TransportIo::Write(std::span<const OutputPart> parts) {
     all_copied = true;
     for (const OutputPart& part : parts) all_copied = all_copied && IsCopied(part);
   }
-  if (!(all_copied ? WriteCopied(parts, bytes) : WritePieces(parts))) Failed();
+  const bool written =
+      Guarded(false, [&] { return all_copied ? WriteCopied(parts, bytes) : WritePieces(parts); });
+  if (!written) Failed();
 }
 
 bool TransportIo::WriteCopied(std::span<const OutputPart> parts, size_t bytes) {
@@ -114,16 +127,22 @@ bool TransportIo::WritePieces(std::span<const OutputPart> parts) {
 }
 
 void TransportIo::FinishWriting() {
-  try {
-    if (transport_.attr("can_write_eof")().cast<bool>()) {
-      transport_.attr("write_eof")();
-    } else {
-      transport_.attr("close")();  // TLS has no half of a close.
-    }
-  } catch (py::error_already_set& error) {
-    error.restore();
-    Failed();
-  }
+  if (IsClosing()) return;
+  Call(Is("can_write_eof") ? "write_eof" : "close");  // TLS has no half of a close.
+}
+
+bool TransportIo::IsClosing() const { return Is("is_closing"); }
+
+bool TransportIo::Is(const char* method) const {
+  PyObject* const result = PyObject_CallMethod(transport_.ptr(), method, nullptr);
+  const int is_true = result == nullptr ? -1 : PyObject_IsTrue(result);
+  Py_XDECREF(result);
+  if (is_true < 0) PyErr_WriteUnraisable(transport_.ptr());
+  return is_true > 0;
+}
+
+void TransportIo::CallIfOpen(const char* method) {
+  if (!IsClosing()) Call(method);
 }
 
 void TransportIo::Call(const char* method) {
@@ -169,22 +188,27 @@ int Init(PyObject* object, PyObject* arguments, PyObject* keywords) {
     return -1;
   }
   ConnectionObject* const self = Self(object);
-  try {
-    self->gateway = &py::cast<EventLoopGateway&>(py::handle(gateway));
-  } catch (const py::cast_error&) {
-    PyErr_SetString(PyExc_TypeError, "Connection takes a Gateway");
+  if (self->gateway != nullptr) {  // What is connected must not lose its gateway.
+    PyErr_SetString(PyExc_RuntimeError, "a Connection is initialised once");
     return -1;
   }
-  Py_XSETREF(self->gateway_object, Py_NewRef(gateway));
-  return 0;
+  return Guarded(-1, [&] {
+    try {
+      self->gateway = &py::cast<EventLoopGateway&>(py::handle(gateway));
+    } catch (const py::cast_error&) {
+      PyErr_SetString(PyExc_TypeError, "Connection takes a Gateway");
+      return -1;
+    }
+    self->gateway_object = Py_NewRef(gateway);
+    return 0;
+  });
 }
 
 int Traverse(PyObject* object, visitproc visit, void* arg) {
   ConnectionObject* const self = Self(object);
   Py_VISIT(Py_TYPE(object));
   Py_VISIT(self->gateway_object);
-  if (self->io) Py_VISIT(self->io->transport().ptr());
-  return 0;
+  return self->io ? self->io->Traverse(visit, arg) : 0;
 }
 
 int Clear(PyObject* object) {
@@ -221,18 +245,15 @@ PyObject* ConnectionMade(PyObject* object, PyObject* transport) {
     PyErr_SetString(PyExc_RuntimeError, "a Connection is made once, for a Gateway");
     return nullptr;
   }
-  try {
+  return Guarded(static_cast<PyObject*>(nullptr), [&] {
     Gateway& gateway = self->gateway->core();
     auto owned = py::reinterpret_borrow<py::object>(transport);
     std::string peer = gateway.access_log().enabled() ? PeerOf(owned) : std::string();
     self->io = std::make_unique<TransportIo>(std::move(owned));
     self->connection =
         std::make_unique<Connection>(gateway, *self->io, std::move(peer), NowNanos());
-  } catch (py::error_already_set& error) {
-    error.restore();
-    return nullptr;
-  }
-  Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
+  });
 }
 
 PyObject* ConnectionLost(PyObject* object, PyObject*) {
@@ -251,8 +272,9 @@ bool IsConnected(ConnectionObject* self) {
 PyObject* GetBuffer(PyObject* object, PyObject*) {
   ConnectionObject* const self = Self(object);
   if (!IsConnected(self)) return nullptr;
-  if (self->connection->reads_into_shared_buffer()) return Py_NewRef(self->gateway->shared_view());
+  const bool is_shared = self->connection->reads_into_shared_buffer();
   const auto tail = self->connection->GetBuffer();
+  if (is_shared) return Py_NewRef(self->gateway->shared_view());
   const py::object bytes = py::reinterpret_steal<py::object>(
       NewBufferObject(tail, self->connection->body_owner(), /*is_readonly=*/false));
   return bytes ? PyMemoryView_FromObject(bytes.ptr()) : nullptr;
@@ -261,14 +283,16 @@ PyObject* GetBuffer(PyObject* object, PyObject*) {
 PyObject* BufferUpdated(PyObject* object, PyObject* count) {
   ConnectionObject* const self = Self(object);
   const Py_ssize_t bytes = PyLong_AsSsize_t(count);
-  if (bytes < 0) return nullptr;
+  if (bytes == -1 && PyErr_Occurred()) return nullptr;
   if (!IsConnected(self)) return nullptr;
-  if (static_cast<size_t>(bytes) > self->connection->GetBuffer().size()) {
+  if (bytes < 0 || static_cast<size_t>(bytes) > self->connection->buffer_bytes()) {
     PyErr_SetString(PyExc_ValueError, "more bytes than the buffer holds");
     return nullptr;
   }
-  self->connection->BufferUpdated(static_cast<size_t>(bytes));
-  Py_RETURN_NONE;
+  return Guarded(static_cast<PyObject*>(nullptr), [&] {
+    self->connection->BufferUpdated(static_cast<size_t>(bytes));
+    return Py_NewRef(Py_None);
+  });
 }
 
 // Also of a half-closed connection: who says no more is taken to have left.
@@ -280,8 +304,10 @@ PyObject* PauseWriting(PyObject* object, PyObject*) {
 }
 
 PyObject* ResumeWriting(PyObject* object, PyObject*) {
-  if (Self(object)->connection) Self(object)->connection->ResumeWriting();
-  Py_RETURN_NONE;
+  return Guarded(static_cast<PyObject*>(nullptr), [&] {
+    if (Self(object)->connection) Self(object)->connection->ResumeWriting();
+    return Py_NewRef(Py_None);
+  });
 }
 
 PyMethodDef methods[] = {
@@ -315,8 +341,8 @@ PyType_Spec spec = {
 }  // namespace
 
 void RegisterConnection(py::module_& module) {
-  PyObject* const type = PyType_FromSpec(&spec);
-  if (type == nullptr) throw py::error_already_set();
+  const auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&spec));
+  if (!type) throw py::error_already_set();
   module.add_object("Connection", type);
 }
 

@@ -1,5 +1,8 @@
 #include "bind/event_loop_gateway.h"
 
+#include <exception>
+#include <memory>
+#include <thread>
 #include <utility>
 
 #include "bind/buffer_object.h"
@@ -15,8 +18,10 @@ constexpr const char* kSelf = "fastserve.gateway";
 // The loop may keep a call that it has not made yet for longer than the gateway lives.
 PyObject* CallEndIteration(PyObject* capsule, PyObject*) {
   auto** const self = static_cast<EventLoopGateway**>(PyCapsule_GetPointer(capsule, kSelf));
-  if (*self != nullptr) (*self)->EndIteration();
-  Py_RETURN_NONE;
+  return Guarded(static_cast<PyObject*>(nullptr), [&] {
+    if (*self != nullptr) (*self)->EndIteration();
+    return Py_NewRef(Py_None);
+  });
 }
 
 PyMethodDef end_iteration_def = {"end_iteration", &CallEndIteration, METH_NOARGS, nullptr};
@@ -25,10 +30,44 @@ void DeleteSelf(PyObject* capsule) {
   delete static_cast<EventLoopGateway**>(PyCapsule_GetPointer(capsule, kSelf));
 }
 
+constexpr const char* kDropped = "fastserve.dropped_request";
+
+// On the loop's thread: a request that was dropped on another one is dropped, and so answered.
+PyObject* CallDrop(PyObject* capsule, PyObject*) {
+  static_cast<std::shared_ptr<ControlRequest>*>(PyCapsule_GetPointer(capsule, kDropped))->reset();
+  Py_RETURN_NONE;
+}
+
+PyMethodDef drop_def = {"drop", &CallDrop, METH_NOARGS, nullptr};
+
+void DeleteDropped(PyObject* capsule) {
+  delete static_cast<std::shared_ptr<ControlRequest>*>(PyCapsule_GetPointer(capsule, kDropped));
+}
+
 py::object NewReference(PyObject* object) {
   if (object == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(object);
 }
+
+// What Python's reference to a control request does when it goes. The collector may let it go on
+// any thread; dropping a request answers it, which is for the loop's.
+struct DropOnLoop {
+  std::shared_ptr<ControlRequest> request;
+  std::thread::id loop_thread;
+  py::object call_soon_threadsafe;
+
+  void operator()(ControlRequest*) {
+    if (request->answered || std::this_thread::get_id() == loop_thread) return request.reset();
+    try {
+      auto owned = std::make_unique<std::shared_ptr<ControlRequest>>(std::move(request));
+      const py::object capsule = NewReference(PyCapsule_New(owned.get(), kDropped, &DeleteDropped));
+      static_cast<void>(owned.release());
+      call_soon_threadsafe(NewReference(PyCFunction_New(&drop_def, capsule.ptr())));
+    } catch (py::error_already_set& error) {
+      error.discard_as_unraisable("dropping a request");  // The loop is closed.
+    }
+  }
+};
 
 }  // namespace
 
@@ -36,23 +75,27 @@ EventLoopGateway::EventLoopGateway(std::shared_ptr<ServingMap> serving_map, py::
                                    py::object on_control, const GatewayOptions& options)
     : on_control_(std::move(on_control)),
       call_soon_(loop.attr("call_soon")),
-      self_(new EventLoopGateway*(this)),
+      call_soon_threadsafe_(loop.attr("call_soon_threadsafe")),
       core_(Take(Gateway::Create(std::move(serving_map), *this, options))) {
-  const py::object capsule = NewReference(PyCapsule_New(self_, kSelf, &DeleteSelf));
+  auto self = std::make_unique<EventLoopGateway*>(this);
+  const py::object capsule = NewReference(PyCapsule_New(self.get(), kSelf, &DeleteSelf));
+  self_ = self.release();
   end_iteration_ = NewReference(PyCFunction_New(&end_iteration_def, capsule.ptr()));
   const py::object shared =
-      NewReference(NewBufferObject(core_->shared_buffer(), {}, /*is_readonly=*/false));
+      NewReference(NewBufferObject(core_->shared_buffer(), core_->shared_buffer_owner(), false));
   shared_view_ = NewReference(PyMemoryView_FromObject(shared.ptr()));
 }
 
 EventLoopGateway::~EventLoopGateway() { *self_ = nullptr; }
 
 void EventLoopGateway::EndIteration() {
+  // Without the GIL, or in what an answer runs, the last reference to this may go.
+  const std::shared_ptr<Gateway> core = core_;
   {
     const py::gil_scoped_release released;
-    core_->RunModels();
+    core->RunModels();
   }
-  core_->Drain(/*signalled=*/false);
+  core->Drain(/*signalled=*/false);
 }
 
 void EventLoopGateway::ScheduleIteration() {
@@ -63,21 +106,27 @@ void EventLoopGateway::ScheduleIteration() {
 
 void EventLoopGateway::OnControl(std::shared_ptr<ControlRequest> request) {
   try {
-    on_control_(py::cast(std::move(request)));
+    ControlRequest* const named = request.get();
+    on_control_(py::cast(std::shared_ptr<ControlRequest>(
+        named, DropOnLoop{std::move(request), std::this_thread::get_id(), call_soon_threadsafe_})));
   } catch (py::error_already_set& error) {
     error.discard_as_unraisable(on_control_);  // The request, dropped, is answered with 500.
+  } catch (const std::exception&) {
+    // No memory for the object: dropped as well.
   }
 }
 
 int EventLoopGateway::Traverse(visitproc visit, void* arg) {
   Py_VISIT(on_control_.ptr());
   Py_VISIT(call_soon_.ptr());
+  Py_VISIT(call_soon_threadsafe_.ptr());
   return 0;
 }
 
 void EventLoopGateway::Clear() {
   on_control_ = py::none();
   call_soon_ = py::none();
+  call_soon_threadsafe_ = py::none();
 }
 
 }  // namespace fastserve::bind

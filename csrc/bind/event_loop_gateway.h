@@ -35,10 +35,11 @@ class EventLoopGateway final : public GatewayHost {
  private:
   pybind11::object on_control_;
   pybind11::object call_soon_;
+  pybind11::object call_soon_threadsafe_;
   pybind11::object end_iteration_;  // What call_soon calls.
   // Where end_iteration_ finds this object; null when it is gone before the loop calls.
-  EventLoopGateway** const self_;
-  std::unique_ptr<Gateway> core_;
+  EventLoopGateway** self_ = nullptr;
+  std::shared_ptr<Gateway> core_;  // Held by EndIteration as well.
   pybind11::object shared_view_;
 };
 

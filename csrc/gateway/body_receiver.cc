@@ -74,15 +74,17 @@ void BodyReceiver::StartChunked(std::optional<uint64_t> json_bytes) {
 Status BodyReceiver::Append(std::string_view data) {
   if (data.empty()) return {};
   if (data.size() > length_ - received_) {
-    FS_RETURN_IF_ERROR(Grow(std::max({received_ + data.size(), 2 * length_, kFirstRoomBytes})));
+    FS_RETURN_IF_ERROR(Grow(received_ + data.size()));
   }
   std::memcpy(slab_->data() + start_ + received_, data.data(), data.size());
   received_ += data.size();
   return {};
 }
 
-Status BodyReceiver::Grow(size_t length) {
-  length = std::min(length, std::max(received_, admission_->options().body_bytes_max));
+Status BodyReceiver::Grow(size_t needed) {
+  const size_t bytes_max = admission_->options().body_bytes_max;
+  if (needed > bytes_max) return admission_->Reserve(needed);  // Says how much is accepted.
+  const size_t length = std::min(std::max({needed, 2 * length_, kFirstRoomBytes}), bytes_max);
   FS_RETURN_IF_ERROR(admission_->Reserve(length - reserved_));
   reserved_ = length;
   BufferRef larger = pool_->Acquire(start_ + length);

@@ -40,8 +40,7 @@ class BodyReceiver {
   void Received(size_t bytes);
   bool complete() const { return received_ == length_; }
 
-  // A body of unknown length comes, in pieces; the limit on its length is the caller's (it reads
-  // the chunks). Errors of Append: as for Start.
+  // A body of unknown length comes, in pieces. Errors of Append: as for Start.
   void StartChunked(std::optional<uint64_t> json_bytes);
   Status Append(std::string_view data);
   void FinishChunked() { length_ = received_; }
@@ -55,7 +54,7 @@ class BodyReceiver {
   void Reset();
 
  private:
-  Status Grow(size_t length);
+  Status Grow(size_t needed);
 
   std::shared_ptr<Admission> admission_;
   std::shared_ptr<SlabPool> pool_;

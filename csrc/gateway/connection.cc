@@ -38,22 +38,30 @@ Connection::Connection(Gateway& gateway, ConnectionIo& io, std::string peer, Nan
 Connection::~Connection() { Lost(); }
 
 std::span<std::byte> Connection::GetBuffer() {
-  if (state_ == State::kBody) return exchange_->body.Tail();
-  return gateway_.shared_buffer();
+  reads_into_body_ = state_ == State::kBody;
+  return reads_into_body_ ? exchange_->body.Tail() : gateway_.shared_buffer();
 }
 
-bool Connection::reads_into_shared_buffer() const { return state_ != State::kBody; }
+size_t Connection::buffer_bytes() const {
+  if (!reads_into_body_) return Gateway::kSharedBufferBytes;
+  return state_ == State::kBody ? exchange_->body.Tail().size() : 0;
+}
 
 void Connection::BufferUpdated(size_t bytes) {
   now_ = NowNanos();
   gateway_.stats_.bytes_in.Add(bytes);
-  if (state_ == State::kBody) {
+  // Not the state but the buffer that was given out decides: an answer may have come in between
+  // and have begun the next request.
+  if (reads_into_body_) {
+    reads_into_body_ = false;
+    if (state_ != State::kBody) return;  // Refused meanwhile.
     exchange_->body.Received(bytes);
     deadline_ns_ = now_ + gateway_.options_.body_timeout;
     if (exchange_->body.complete()) Dispatch();
     return;
   }
-  const std::string_view data(reinterpret_cast<const char*>(gateway_.shared_buffer_.get()), bytes);
+  const std::string_view data(reinterpret_cast<const char*>(gateway_.shared_buffer().data()),
+                              bytes);
   if (pending_.empty()) {
     pending_.append(data.substr(Consume(data)));
   } else {
@@ -196,9 +204,11 @@ void Connection::BeginBody() {
       break;
   }
   if (!status.ok()) {
+    CountFailure(status.code());
     Refuse(StatusOfBodyError(status.code()), status.message());
   } else if (head_.expects_continue) {
     const OutputPart part{kHttp1Continue, {}};
+    gateway_.stats_.bytes_out.Add(kHttp1Continue.size());
     io_.Write({&part, 1});
   }
 }
@@ -220,6 +230,7 @@ size_t Connection::ConsumeChunks(std::string_view data) {
     return data.size();
   }
   if (Status status = exchange_->body.Append(step.data); !status.ok()) {
+    CountFailure(status.code());
     Refuse(StatusOfBodyError(status.code()), status.message());
     return data.size();
   }
@@ -234,20 +245,27 @@ void Connection::Dispatch() {
   state_ = State::kBusy;
   deadline_ns_ = kNever;
   exchange_->received_ns = now_;
+  exchange_->body_bytes = exchange_->body.bytes().size();
   ++gateway_.in_flight_;
   if (refusal_.status != 0) {
     const HttpError refusal = std::exchange(refusal_, {.status = 0, .message = {}});
+    CountFailure(Code::kInvalidArgument);
     AnswerError(refusal.status, refusal.message);
     return DropExchange();
   }
   if (control_ != nullptr) return DispatchControl();
   Status status = gateway_.codec_.DecodeRequest(*exchange_, now_);
   if (status.ok()) return gateway_.Submit(exchange_, now_);
-  const bool is_invalid = HttpStatusOf(status.code()) < 500;
-  exchange_->servable->stats().CountFailure(is_invalid ? FailureReason::kInvalid
-                                                       : FailureReason::kRejected);
+  CountFailure(status.code());
   AnswerError(HttpStatusOf(status.code()), status.message());
   DropExchange();
+}
+
+void Connection::CountFailure(Code code) {
+  if (!exchange_->servable) return;
+  const bool is_full = code == Code::kUnavailable || code == Code::kResourceExhausted;
+  exchange_->servable->stats().CountFailure(is_full ? FailureReason::kRejected
+                                                    : FailureReason::kInvalid);
 }
 
 void Connection::DispatchControl() {
@@ -279,7 +297,8 @@ void Connection::Lost() {
 
 void Connection::PauseWriting() {
   writing_paused_ = true;
-  if (deadline_ns_ == kNever) return;  // The answer that is under way is not what it waits for.
+  // The answer that is under way is not what it waits for; who was refused is not waited for.
+  if (state_ == State::kBusy || state_ == State::kLingering) return;
   deadline_ns_ = now_ + gateway_.options_.idle_timeout;
 }
 
@@ -287,14 +306,15 @@ void Connection::ResumeWriting() {
   writing_paused_ = false;
   now_ = NowNanos();
   if (state_ != State::kHead) return;
-  deadline_ns_ = now_ + gateway_.options_.idle_timeout;
+  deadline_ns_ = head_has_begun_ ? first_byte_ns_ + gateway_.options_.head_timeout
+                                 : now_ + gateway_.options_.idle_timeout;
   ConsumePending();
 }
 
 void Connection::CheckDeadline(Nanos now) {
   if (now < deadline_ns_) return;
   now_ = now;
-  if (writing_paused_ || state_ == State::kClosed) return io_.Abort();
+  if (writing_paused_ || state_ == State::kClosed) return Abort();
   switch (state_) {
     case State::kHead:
       if (head_has_begun_) {
@@ -309,8 +329,14 @@ void Connection::CheckDeadline(Nanos now) {
       Refuse(408, "the request's body did not arrive in time");
       break;
     default:
-      io_.Abort();
+      Abort();
   }
+}
+
+void Connection::Abort() {
+  state_ = State::kClosed;  // The socket may still report this and that before it is lost.
+  DropExchange();
+  io_.Abort();
 }
 
 void Connection::BeginDrain() {

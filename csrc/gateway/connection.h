@@ -61,8 +61,10 @@ class Connection {
 
   // Where the socket's next bytes go; never empty. Good until BufferUpdated.
   std::span<std::byte> GetBuffer();
-  // True while GetBuffer is the buffer that all connections share.
-  bool reads_into_shared_buffer() const;
+  // Of the buffer that GetBuffer gave last.
+  size_t buffer_bytes() const;
+  // True when the next GetBuffer is the buffer that all connections share.
+  bool reads_into_shared_buffer() const { return state_ != State::kBody; }
   // What keeps GetBuffer's bytes alive when they are not shared.
   const BufferRef& body_owner() const { return exchange_->body.owner(); }
   // `bytes` of it were filled.
@@ -101,6 +103,8 @@ class Connection {
   void CheckInference();
   void BeginBody();
   void Dispatch();
+  // Of a request for a model, before that has it.
+  void CountFailure(Code code);
   void DispatchControl();
   // The answer was handed to the socket: what comes next?
   void EndRequest();
@@ -111,6 +115,7 @@ class Connection {
   void Refuse(int status, std::string_view message);
   // `tensors` follow `body`. Fills in what every answer has.
   void Send(Http1ResponseHead head, std::string_view body, std::span<const OutputPart> tensors);
+  void Abort();
   void RecordAccess(int status, size_t bytes_out);
   void DropExchange();
 
@@ -119,6 +124,7 @@ class Connection {
   const std::string peer_;
   State state_ = State::kHead;
   bool consuming_ = false;
+  bool reads_into_body_ = false;  // The buffer that was given out.
   bool writing_paused_ = false;
   bool reading_paused_ = false;
   bool keep_alive_ = true;

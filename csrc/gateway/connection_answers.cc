@@ -1,4 +1,5 @@
 // The second half of Connection: what it sends.
+#include <algorithm>
 #include <utility>
 
 #include "gateway/connection.h"
@@ -15,11 +16,16 @@ constexpr uint32_t kRetryAfterSeconds = 1;
 
 bool AsksToRetry(int status) { return status == 429 || status == 503; }
 
+// RFC 9112, 6.3: whatever the fields say, these end with their head. A body would be read as the
+// next answer.
+bool HasNoBody(int status) { return status == 204 || status == 304; }
+
 }  // namespace
 
 void Connection::AnswerControl(int status, std::string_view body,
                                std::span<const HttpHeader> headers) {
   answering_ = nullptr;
+  now_ = NowNanos();  // It may have taken long.
   Http1ResponseHead head;
   head.status = status;
   head.extra = headers;
@@ -44,9 +50,9 @@ void Connection::AnswerInference(Nanos now) {
     head.content_type = encoded.is_binary ? "application/octet-stream" : "application/json";
     if (encoded.is_binary) head.inference_header_length = encoded.json.size();
     Send(head, encoded.json, encoded.tensors);
-    encoded.tensors.clear();
     stats.request.Record(now - exchange.received_ns);
   }
+  encoded.tensors.clear();  // Owners are let go.
   DropExchange();
 }
 
@@ -76,13 +82,14 @@ void Connection::Send(Http1ResponseHead head, std::string_view body,
   head.content_length = body_bytes;
   head.is_http10 = is_http10_;
   head.keep_alive = keep_alive_ = keep_alive_ && !gateway_.is_draining_;
-  ByteWriter& writer = gateway_.head_writer_;
+  // Taken out: a write may run code of the interpreter, which may drop the control request of
+  // another connection, which is an answer, too.
+  ByteWriter writer = std::move(gateway_.head_writer_);
   writer.Clear();
   AppendHttp1Head(head, &writer);
-  std::vector<OutputPart>& parts = gateway_.parts_;
-  parts.clear();
+  std::vector<OutputPart> parts = std::exchange(gateway_.parts_, {});
   parts.push_back({writer.view(), {}});
-  if (is_head_request_) {
+  if (is_head_request_ || HasNoBody(head.status)) {
     body_bytes = 0;
   } else {
     parts.push_back({body, {}});
@@ -91,6 +98,8 @@ void Connection::Send(Http1ResponseHead head, std::string_view body,
   io_.Write(parts);
   parts.clear();  // Owners are let go.
   const size_t bytes_out = writer.size() + body_bytes;
+  gateway_.parts_ = std::move(parts);
+  gateway_.head_writer_ = std::move(writer);
   gateway_.stats_.bytes_out.Add(bytes_out);
   gateway_.stats_.responses[static_cast<size_t>(head.status)].Add();
   if (gateway_.access_log_.enabled()) RecordAccess(head.status, bytes_out);
@@ -130,7 +139,8 @@ void Connection::RecordAccess(int status, size_t bytes_out) {
     const Exchange& exchange = *exchange_;
     record.method = exchange.method;
     record.path = exchange.path;
-    record.bytes_in = exchange.head_bytes + exchange.body.bytes().size();
+    record.bytes_in =
+        exchange.head_bytes + std::max(exchange.body_bytes, exchange.body.bytes().size());
     record.receive = exchange.received_ns == 0 ? 0 : exchange.received_ns - exchange.first_byte_ns;
     record.total = now_ - exchange.first_byte_ns;
     if (exchange.servable) {

@@ -29,7 +29,6 @@ struct ControlRequest {
   std::string query;
   std::vector<std::pair<std::string, std::string>> headers;
   BodyReceiver body;
-  bool keep_alive = true;
   Connection* connection = nullptr;  // Null when answered, or when the client has left.
   bool answered = false;
 

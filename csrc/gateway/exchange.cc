@@ -2,7 +2,23 @@
 
 #include <utility>
 
+#include "base/annotations.h"
+
 namespace fastserve {
+namespace {
+
+struct Orphanage {
+  Mutex mutex;
+  std::vector<ServableHandle> servables FS_GUARDED_BY(mutex);
+};
+
+// Never destroyed: an instance may end its last run while the process ends.
+Orphanage& TheOrphanage() {
+  static auto* const orphanage = new Orphanage;
+  return *orphanage;
+}
+
+}  // namespace
 
 Exchange::Exchange(std::shared_ptr<CompletionQueue> queue, std::shared_ptr<Admission> admission,
                    std::shared_ptr<SlabPool> pool)
@@ -30,6 +46,15 @@ void Exchange::Clear(std::shared_ptr<CompletionQueue> queue) {
   queue_ = std::move(queue);
   connection = nullptr;
   servable.reset();
+  inference_header_length.reset();
+  head_bytes = 0;
+  method.clear();
+  path.clear();
+  body_bytes = 0;
+  id.clear();
+  has_id = false;
+  first_byte_ns = 0;
+  received_ns = 0;
   request.Clear();
   request.sink = this;
   outputs.clear();
@@ -41,10 +66,20 @@ void Exchange::Clear(std::shared_ptr<CompletionQueue> queue) {
 }
 
 void Exchange::Orphan(Exchange* exchange) {
-  // This may be an instance's thread, which cannot destroy the servable that owns it. The process
-  // is about to end, so the servable is left to it.
-  new ServableHandle(std::move(exchange->servable));
+  // This may be an instance's thread, which cannot destroy the servable that owns it.
+  {
+    Orphanage& orphanage = TheOrphanage();
+    const MutexLock lock(orphanage.mutex);
+    orphanage.servables.push_back(std::move(exchange->servable));
+  }
   delete exchange;
+}
+
+void Exchange::ReleaseOrphans() {
+  std::vector<ServableHandle> servables;  // Die after the mutex is free.
+  Orphanage& orphanage = TheOrphanage();
+  const MutexLock lock(orphanage.mutex);
+  servables.swap(orphanage.servables);
 }
 
 }  // namespace fastserve

@@ -46,14 +46,15 @@ class Exchange final : public CompletionLink, public ResponseSink {
 
   // Called when it has come out of the queue (or never went in): as new.
   void Clear(std::shared_ptr<CompletionQueue> queue);
-  // Ends an exchange whose loop is gone.
+  // Ends an exchange whose loop is gone, on any thread; its servable is kept for ReleaseOrphans.
   static void Orphan(Exchange* exchange);
+  // Lets go of the servables of orphans. Not on an instance's thread, which they would join.
+  static void ReleaseOrphans();
 
   Connection* connection = nullptr;  // Null when the client has left.
   ServableHandle servable;
 
   // From the head.
-  bool keep_alive = true;
   std::optional<uint64_t> inference_header_length;
   size_t head_bytes = 0;
   std::string method;  // Only with an access log, as is the path.
@@ -63,6 +64,7 @@ class Exchange final : public CompletionLink, public ResponseSink {
   TensorArena arena;  // Tensors that the body does not hold as they are.
 
   // From the body.
+  size_t body_bytes = 0;
   std::string id;
   bool has_id = false;
   std::vector<WantedOutput> wanted;

@@ -24,12 +24,18 @@ Result<std::unique_ptr<Gateway>> Gateway::Create(std::shared_ptr<ServingMap> ser
                                                  GatewayHost& host, const GatewayOptions& options) {
   Result<std::shared_ptr<CompletionQueue>> completions = CompletionQueue::Create();
   if (!completions.ok()) return completions.status();
-  return std::unique_ptr<Gateway>(
-      new Gateway(std::move(serving_map), host, options, *std::move(completions)));
+  // From a pool of its own: it is none of the requests' memory, and may outlive the gateway.
+  BufferRef shared =
+      SlabPool::Create({.bytes_max = kSharedBufferBytes})->Acquire(kSharedBufferBytes);
+  if (!shared) return Unavailable("no memory for the buffer of ", kSharedBufferBytes, " bytes");
+  Exchange::ReleaseOrphans();
+  return std::unique_ptr<Gateway>(new Gateway(std::move(serving_map), host, options,
+                                              *std::move(completions), std::move(shared)));
 }
 
 Gateway::Gateway(std::shared_ptr<ServingMap> serving_map, GatewayHost& host,
-                 const GatewayOptions& options, std::shared_ptr<CompletionQueue> completions)
+                 const GatewayOptions& options, std::shared_ptr<CompletionQueue> completions,
+                 BufferRef shared_buffer)
     : options_(options),
       host_(host),
       serving_map_(std::move(serving_map)),
@@ -40,9 +46,19 @@ Gateway::Gateway(std::shared_ptr<ServingMap> serving_map, GatewayHost& host,
       pool_(SlabPool::Create(PoolOptions(options))),
       completions_(std::move(completions)),
       access_log_(options.access_log, stats_),
-      shared_buffer_(std::make_unique_for_overwrite<std::byte[]>(kSharedBufferBytes)) {}
+      shared_buffer_(std::move(shared_buffer)) {}
 
-Gateway::~Gateway() { FS_CHECK_OP(connections_.size(), ==, size_t{0}); }
+Gateway::~Gateway() {
+  FS_CHECK_OP(connections_.size(), ==, size_t{0});
+  // What was submitted and not yet run is cancelled, but somebody must look at it, or it and its
+  // servable hold each other for ever.
+  for (const ServableHandle& servable : submitted_) servable->Wake();
+  submitted_.clear();
+  for (Exchange* exchange = completions_->Drain(false); exchange != nullptr;) {
+    delete std::exchange(exchange, CompletionQueue::Next(exchange));
+  }
+  Exchange::ReleaseOrphans();
+}
 
 Exchange* Gateway::NewExchange() {
   if (idle_exchanges_.empty()) return new Exchange(completions_, admission_, pool_);

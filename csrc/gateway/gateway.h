@@ -70,7 +70,10 @@ class Gateway {
   int fd() const { return completions_->fd(); }
 
   // Where the sockets of connections that await a head are read into.
-  std::span<std::byte> shared_buffer() const { return {shared_buffer_.get(), kSharedBufferBytes}; }
+  std::span<std::byte> shared_buffer() const {
+    return shared_buffer_->bytes().first(kSharedBufferBytes);
+  }
+  const BufferRef& shared_buffer_owner() const { return shared_buffer_; }
 
   // Runs or wakes what was submitted since the last call.
   void RunModels();
@@ -91,7 +94,7 @@ class Gateway {
  private:
   friend class Connection;
   Gateway(std::shared_ptr<ServingMap> serving_map, GatewayHost& host, const GatewayOptions& options,
-          std::shared_ptr<CompletionQueue> completions);
+          std::shared_ptr<CompletionQueue> completions, BufferRef shared_buffer);
 
   Exchange* NewExchange();
   void Recycle(Exchange* exchange);
@@ -116,7 +119,7 @@ class Gateway {
   bool iteration_is_scheduled_ = false;
   bool is_draining_ = false;
   // Scratch that connections share, for the capacity.
-  std::unique_ptr<std::byte[]> shared_buffer_;
+  BufferRef shared_buffer_;
   ByteWriter head_writer_;
   std::vector<OutputPart> parts_;
   EncodedBody encoded_;

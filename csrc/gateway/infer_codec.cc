@@ -14,6 +14,7 @@ bool IsWithin(std::span<const std::byte> inner, std::span<const std::byte> outer
 // Engines load elements of their size: a tensor that lies across moves to memory where it does not.
 Status Align(std::string_view name, Tensor* tensor, TensorArena& arena) {
   const size_t element = ElementBytes(tensor->type);
+  if (tensor->bytes.empty()) return {};
   if (element < 2 || reinterpret_cast<uintptr_t>(tensor->bytes.data()) % element == 0) return {};
   const std::span<std::byte> aligned = arena.Allocate(tensor->bytes.size());
   if (aligned.empty()) return Unavailable("no memory for input '", name, "', try again later");
@@ -62,13 +63,7 @@ Status InferCodec::ChooseOutputs(Exchange& exchange) {
   return {};
 }
 
-Status InferCodec::DecodeRequest(Exchange& exchange, Nanos now) {
-  body_.Clear();
-  FS_RETURN_IF_ERROR(DecodeBody(exchange));
-  exchange.has_id = body_.has_id;
-  exchange.id = body_.id;
-  FS_RETURN_IF_ERROR(ChooseOutputs(exchange));
-  inputs_.clear();
+Status InferCodec::BindInputs(Exchange& exchange) {
   const std::span<const std::byte> received = exchange.body.bytes();
   for (InferInput& input : body_.inputs) {
     FS_RETURN_IF_ERROR(Align(input.name, &input.tensor, exchange.arena));
@@ -77,7 +72,18 @@ Status InferCodec::DecodeRequest(Exchange& exchange, Nanos now) {
         {input.name, input.tensor,
          in_body ? exchange.body.owner() : exchange.arena.OwnerOf(input.tensor.bytes)});
   }
-  FS_RETURN_IF_ERROR(exchange.servable->Bind(inputs_, &exchange.request));
+  return exchange.servable->Bind(inputs_, &exchange.request);
+}
+
+Status InferCodec::DecodeRequest(Exchange& exchange, Nanos now) {
+  body_.Clear();
+  FS_RETURN_IF_ERROR(DecodeBody(exchange));
+  exchange.has_id = body_.has_id;
+  exchange.id = body_.id;
+  FS_RETURN_IF_ERROR(ChooseOutputs(exchange));
+  Status bound = BindInputs(exchange);
+  inputs_.clear();  // A body that does not fit must not be held until the next one comes.
+  if (!bound.ok()) return bound;
   constexpr auto kTimeoutMaxUs = static_cast<uint64_t>(kNever / kMicrosecond / 2);
   exchange.request.deadline_ns = body_.timeout_us == 0 || body_.timeout_us > kTimeoutMaxUs
                                      ? kNever

@@ -41,6 +41,7 @@ class InferCodec {
  private:
   Status DecodeBody(Exchange& exchange);
   Status ChooseOutputs(Exchange& exchange);
+  Status BindInputs(Exchange& exchange);
 
   KserveRestDecoder decoder_;
   InferBody body_;
