@@ -1,6 +1,8 @@
 #include "protocol/decimal_float.h"
 
+#include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <cstring>
 
 namespace fastserve {
@@ -45,31 +47,39 @@ uint32_t RoundToOdd(uint64_t power, uint32_t value) {
 
 bool IsDigit(char byte) { return byte >= '0' && byte <= '9'; }
 
-bool AreEightDigits(uint64_t text) {
-  constexpr uint64_t kOnes = 0x0101010101010101;
-  const uint64_t digits = text ^ (kOnes * '0');
-  return ((digits | (digits + kOnes * 0x76)) & (kOnes * 0x80)) == 0;
-}
-
-// The number that eight digits say, the first one in the lowest byte.
-uint64_t EightDigitsNumber(uint64_t text) {
-  text -= 0x3030303030303030;
-  text = text * 10 + (text >> 8);  // Pairs, in every second byte.
+// The number that eight digits say, given as their values, the first one in the lowest byte.
+uint64_t EightDigitsNumber(uint64_t digits) {
+  digits = digits * 10 + (digits >> 8);  // Pairs, in every second byte.
   constexpr uint64_t kMask = 0x000000FF000000FF;
-  return (((text & kMask) * 0x000F424000000064 + (text >> 16 & kMask) * 0x0000271000000001) >> 32) &
+  return (((digits & kMask) * 0x000F424000000064 + (digits >> 16 & kMask) * 0x0000271000000001) >>
+          32) &
          0xFFFFFFFF;
 }
 
-// Appends the digits at `at` to `number`; where they end.
+// Appends the digits at `at` to `number`, as many as are there before `limit`; where they end. Up
+// to 8 bytes behind that are read. Where a number ends is as good as random, so the last few digits
+// are no loop but one step of whatever length.
 const char* ReadDigits(const char* at, const char* limit, uint64_t* number) {
-  for (uint64_t text; limit - at >= 8; at += 8) {
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  static constexpr uint64_t kPowers[] = {1,      10,      100,      1000,     10000,
+                                         100000, 1000000, 10000000, 100000000};
+  while (true) {
+    uint64_t text;
     std::memcpy(&text, at, sizeof text);
-    if (!AreEightDigits(text)) break;
-    *number = *number * 100'000'000 + EightDigitsNumber(text);
+    const uint64_t digits = text ^ (kOnes * '0');
+    // The highest bit of a byte that is no digit; above the first such byte it may be wrong.
+    const uint64_t others = (digits | (digits + kOnes * 0x76)) & (kOnes * 0x80);
+    if (others == 0 && limit - at > 8) {
+      *number = *number * 100'000'000 + EightDigitsNumber(digits);
+      at += 8;
+      continue;
+    }
+    const ptrdiff_t found = others == 0 ? 8 : std::countr_zero(others) / 8;
+    const ptrdiff_t count = std::min(found, limit - at);
+    const ptrdiff_t half = 32 - 4 * count;  // In two steps, because 64 would be too many for one.
+    *number = *number * kPowers[count] + EightDigitsNumber(digits << half << half);
+    return at + count;
   }
-  for (; at < limit && IsDigit(*at); ++at)
-    *number = *number * 10 + static_cast<uint64_t>(*at - '0');
-  return at;
 }
 
 }  // namespace
@@ -122,8 +132,13 @@ bool ReadDecimalFloat(const char* text, float* out) {
   const bool is_negative = *text == '-';
   const char* const digits = text + is_negative;
   uint64_t number = 0;
-  const char* at = ReadDigits(digits, digits + kDigitsMax, &number);
-  if (at == digits || (*digits == '0' && at - digits > 1)) return false;
+  const char* at = digits + 1;
+  if (IsDigit(*digits) && *at == '.') [[likely]] {
+    number = static_cast<uint64_t>(*digits - '0');
+  } else {
+    at = ReadDigits(digits, digits + kDigitsMax, &number);
+    if (at == digits || (*digits == '0' && at - digits > 1)) return false;
+  }
   int exponent = 0;
   if (*at == '.') {
     const char* const fraction = at + 1;

@@ -87,15 +87,17 @@ uint64_t EightDigits(uint32_t number) {
 // 2^24. Up to 16 bytes behind the number are overwritten. No branch: the digits of real
 // tensors are random, and each one that is guessed wrongly costs as much as all the arithmetic.
 char* FormatFixed(ShortestDecimal decimal, char* at) {
-  constexpr uint32_t kPowers10[] = {1,      10,      100,      1000,      10000,
-                                    100000, 1000000, 10000000, 100000000, 1000000000};
-  const int log10 = (std::bit_width(decimal.digits) * 1233) >> 12;
-  const int count = log10 + (decimal.digits >= kPowers10[log10]);
+  static constexpr uint32_t kPowers10[] = {1,      10,      100,      1000,      10000,
+                                           100000, 1000000, 10000000, 100000000, 1000000000};
+  // Neither operand is ever 0, which std::countl_zero would ask about.
+  const int log10 = ((32 - __builtin_clz(decimal.digits)) * 1233) >> 12;
+  const int count = log10 + static_cast<int>(decimal.digits >= kPowers10[log10]);
   // Nine digits, the count that no float exceeds: zeros behind the last one.
   const uint32_t nine = decimal.digits * kPowers10[9 - count];
   const uint64_t first_eight = EightDigits(nine / 10);
   const uint32_t ninth = nine % 10;
-  const int significant = ninth != 0 ? 9 : 8 - std::countl_zero(first_eight) / 8;
+  const int of_eight = 8 - (__builtin_clzll(first_eight) >> 3);
+  const int significant = of_eight + ((9 - of_eight) & -static_cast<int>(ninth != 0));
   const uint64_t text = first_eight | 0x3030303030303030;
 
   const int before_point = count + decimal.exponent;
@@ -103,12 +105,12 @@ char* FormatFixed(ShortestDecimal decimal, char* at) {
   const int digits_before = before_point & (is_below_one - 1);
   const int zeros = -before_point & -is_below_one;
   std::memcpy(at, "00000000", 8);
-  std::memcpy(at + 8 * is_below_one, &text, 8);  // If it is below one, where it does not matter.
+  std::memcpy(at + 8 * ptrdiff_t{is_below_one}, &text, 8);  // Below one: where it does not matter.
   at[digits_before + is_below_one] = '.';
   char* const fraction = at + digits_before + is_below_one + 1 + zeros;
   const uint64_t rest = text >> (4 * digits_before) >> (4 * digits_before);  // May be all 64 bits.
   std::memcpy(fraction, &rest, 8);
-  fraction[8 - digits_before] = static_cast<char>('0' + ninth);
+  fraction[8 - digits_before] = static_cast<char>('0' + static_cast<int>(ninth));
   return fraction + significant - digits_before;
 }
 
