@@ -1,5 +1,6 @@
 #include "serving/instance_thread.h"
 
+#include <sched.h>
 #include <signal.h>
 
 #include <cstring>
@@ -7,6 +8,31 @@
 #include "base/check.h"
 
 namespace fastserve {
+namespace {
+
+// On which cores the calling thread may run. Asks the kernel only when that changes.
+class Placement {
+ public:
+  Placement() { may_change_ = sched_getaffinity(0, sizeof everywhere_, &everywhere_) == 0; }
+
+  // On `cpu` alone, or wherever it might at first if that is -1.
+  void Set(int cpu) {
+    if (cpu == cpu_ || !may_change_) return;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    if (cpu >= 0) CPU_SET(static_cast<size_t>(cpu), &one);
+    // Where it is forbidden it stays forbidden: the thread then sleeps where it is.
+    may_change_ = sched_setaffinity(0, sizeof one, cpu < 0 ? &everywhere_ : &one) == 0;
+    cpu_ = cpu;
+  }
+
+ private:
+  cpu_set_t everywhere_;
+  int cpu_ = -1;
+  bool may_change_;
+};
+
+}  // namespace
 
 Result<std::unique_ptr<InstanceThread>> InstanceThread::Start(Scheduler* scheduler,
                                                               const std::string& model) {
@@ -38,8 +64,11 @@ InstanceThread::~InstanceThread() {
 
 void* InstanceThread::Main(void* self) {
   Scheduler& scheduler = *static_cast<InstanceThread*>(self)->scheduler_;
+  Placement placement;
   while (!scheduler.stopped()) {
     if (scheduler.RunAll().ran) continue;
+    // Before it sleeps, because where it is does not matter while there is work.
+    placement.Set(scheduler.near_cpu());
     // Only now: Prepare makes the next Notify a system call.
     const uint32_t key = scheduler.signal().Prepare();
     const Scheduler::Step step = scheduler.RunAll();

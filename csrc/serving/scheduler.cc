@@ -1,5 +1,7 @@
 #include "serving/scheduler.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -61,7 +63,15 @@ void Scheduler::Submit(RequestPtr request) {
 }
 
 void Scheduler::Wake() {
-  if (queue_depth() > 0) signal_.Notify();
+  if (queue_depth() > 0) NotifyInstances();
+}
+
+void Scheduler::NotifyInstances() {
+  if (options_.near_runs_max > 0) {
+    const bool is_near = runs_are_short_.load(std::memory_order_relaxed);
+    near_cpu_.store(is_near ? sched_getcpu() : -1, std::memory_order_relaxed);
+  }
+  signal_.Notify();
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -70,7 +80,7 @@ void Scheduler::Wake() {
 Nanos Scheduler::RunHere(Nanos budget) {
   if (queue_depth() == 0) return 0;
   if (options_.caller_runs_max == 0) {
-    signal_.Notify();
+    NotifyInstances();
     return 0;
   }
   Nanos spent = 0;
@@ -150,7 +160,11 @@ bool Scheduler::IsCheap(Nanos cost_max) const {
 
 void Scheduler::GiveBack(Instance* instance) {
   idle_.push_back(instance);
-  if (instance->run_ns != kNever) cost_.Record(instance->run_bytes, instance->run_ns);
+  if (instance->run_ns == kNever) return;
+  cost_.Record(instance->run_bytes, instance->run_ns);
+  if (options_.near_runs_max == 0) return;
+  const bool is_short = cost_.P90(instance->run_bytes) <= options_.near_runs_max;
+  runs_are_short_.store(is_short, std::memory_order_relaxed);
 }
 
 // ------------------------------------------------------------------------------------------------

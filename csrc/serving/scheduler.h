@@ -54,6 +54,8 @@ class Scheduler {
     size_t queue_depth = 1024;
     // RunHere runs what is likely to take at most this long; 0: nothing.
     Nanos caller_runs_max = 0;
+    // Runs of at most this long are better done on the core of whoever wakes for them; 0: none.
+    Nanos near_runs_max = 0;
     Batch::Options batch;
   };
 
@@ -77,6 +79,9 @@ class Scheduler {
   Step RunAll() FS_EXCLUDES(mutex_);
   // Where instances' threads sleep. Prepare, RunAll, then Wait.
   Signal& signal() { return signal_; }
+  // The core on which an instance's thread had better sleep, because runs are short and whoever
+  // woke last was there; -1: on any.
+  int near_cpu() const { return near_cpu_.load(std::memory_order_relaxed); }
 
   // Makes RunAll and RunHere find nothing, and wakes the threads so that they end.
   void Stop();
@@ -115,6 +120,7 @@ class Scheduler {
   Look LookLocked(Looker looker, Nanos cost_max, std::vector<RequestPtr>* dropped)
       FS_REQUIRES(mutex_);
   void GiveBack(Instance* instance) FS_REQUIRES(mutex_);
+  void NotifyInstances();
   void DrainArrivals() FS_REQUIRES(mutex_);
   void DropDead(Nanos now, std::vector<RequestPtr>* dropped) FS_REQUIRES(mutex_);
   bool IsCheap(Nanos cost_max) const FS_REQUIRES(mutex_);
@@ -134,6 +140,9 @@ class Scheduler {
   std::vector<std::unique_ptr<Instance>> instances_;
   Signal signal_;
   std::atomic<bool> stopped_{false};
+  // Hints, both: read and written for their own sake alone.
+  std::atomic<bool> runs_are_short_{false};
+  std::atomic<int> near_cpu_{-1};
 
   Mutex mutex_;
   // Requests in order of arrival from line_start_ on; before it are empty places.

@@ -179,6 +179,9 @@ Status Servable::StartInstances() {
                       .preferred_rows = options_.preferred_batch_sizes};
   options.queue_depth = options_.queue_depth;
   options.caller_runs_max = options_.caller_runs ? kCallerRunsMax : 0;
+  // Several instances are there to use several cores.
+  const bool stays_near = !options_.caller_runs && options_.instance_count == 1;
+  options.near_runs_max = stays_near ? kCallerRunsMax : 0;
   options.batch = {.signature = &backend_->signature(),
                    .has_batch_dimension = has_batch_dimension(),
                    .pool = pool_.get(),
