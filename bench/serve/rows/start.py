@@ -18,6 +18,7 @@ STARTS = 20
 START_MS_TARGET = 120.0
 MEMORY_MB_TARGET = 60.0
 WHEEL_MB_TARGET = 5.0
+SETTLE_S = 3
 IDLE_S = 10
 LIMIT_S = 60.0
 READY = f"GET /v2/health/ready HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
@@ -84,8 +85,8 @@ def starts_figures(session: Session, server: Server) -> list[Figure]:
 def idle_figures(server: Server) -> list[Figure]:
     with server:
         memory_mb = procfs.tree_pss_bytes(server.pid) / 1e6
-        # A request was just answered; what it set in motion may end before idleness is judged.
-        time.sleep(1)
+        # A connection was just closed; the sweep that follows it within a second has to be over.
+        time.sleep(SETTLE_S)
         before = server.cpu_ticks()
         time.sleep(IDLE_S)
         ticks = server.cpu_ticks() - before
