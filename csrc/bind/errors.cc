@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "protocol/http1_response.h"
+
 namespace py = pybind11;
 
 namespace fastserve::bind {
@@ -18,6 +20,12 @@ void RegisterErrors(py::module_& module) {
                                          nullptr, nullptr);
   if (core_error == nullptr) throw py::error_already_set();
   module.add_object("CoreError", core_error);
+  py::dict statuses;
+  for (int code = 1; code <= static_cast<int>(Code::kUnauthenticated); ++code) {
+    const std::string name(CodeName(static_cast<Code>(code)));
+    statuses[py::str(name)] = HttpStatusOf(static_cast<Code>(code));
+  }
+  module.attr("HTTP_STATUS") = statuses;
 }
 
 void Check(const Status& status) {

@@ -81,6 +81,7 @@ void Connection::Send(Http1ResponseHead head, std::string_view body,
   for (const OutputPart& tensor : tensors) body_bytes += tensor.bytes.size();
   head.content_length = body_bytes;
   head.is_http10 = is_http10_;
+  head.date = gateway_.DateAt(now_);
   head.keep_alive = keep_alive_ = keep_alive_ && !gateway_.is_draining_;
   // Taken out: a write may run code of the interpreter, which may drop the control request of
   // another connection, which is an answer, too.

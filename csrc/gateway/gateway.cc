@@ -88,6 +88,16 @@ void Gateway::ScheduleIteration() {
   host_.ScheduleIteration();
 }
 
+std::string_view Gateway::DateAt(Nanos now) {
+  if (now >= date_until_ns_) {
+    timespec time;
+    clock_gettime(CLOCK_REALTIME, &time);
+    date_ = FormatHttpDate(time.tv_sec);
+    date_until_ns_ = now + kSecond - time.tv_nsec;
+  }
+  return {date_.data(), date_.size()};
+}
+
 void Gateway::RunModels() {
   iteration_is_scheduled_ = false;
   const CompletionQueue::LoopScope scope(*completions_);

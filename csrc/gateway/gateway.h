@@ -101,6 +101,8 @@ class Gateway {
   void Submit(Exchange* exchange, Nanos now);
   void Finish(Exchange* exchange, Nanos now);
   void ScheduleIteration();
+  // The Date of an answer that is sent at `now`: made once a second.
+  std::string_view DateAt(Nanos now);
 
   const GatewayOptions options_;
   GatewayHost& host_;
@@ -121,6 +123,8 @@ class Gateway {
   // Scratch that connections share, for the capacity.
   BufferRef shared_buffer_;
   ByteWriter head_writer_;
+  HttpDate date_{};
+  Nanos date_until_ns_ = 0;
   std::vector<OutputPart> parts_;
   EncodedBody encoded_;
 };

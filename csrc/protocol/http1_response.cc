@@ -1,5 +1,7 @@
 #include "protocol/http1_response.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstring>
@@ -114,22 +116,26 @@ std::string_view ReasonPhrase(int status) {
 
 void AppendHttp1Head(const Http1ResponseHead& head, ByteWriter* out) {
   FS_CHECK(head.status >= 100 && head.status <= 999);
-  size_t bytes_max = kOwnBytesMax + head.content_type.size();
+  size_t bytes_max = kOwnBytesMax + head.content_type.size() + head.date.size();
   for (const auto& [name, value] : head.extra) bytes_max += name.size() + value.size() + 4;
   char* const start = out->Reserve(bytes_max);
   char* at = Put("HTTP/1.1 ", start);
   at = PutNumber(static_cast<uint64_t>(head.status), at);
   *at++ = ' ';  // Also before no phrase (RFC 9112, 4).
   at = Put(ReasonPhrase(head.status), at);
-  if (!HasNoBody(head.status)) {
+  const bool ends_with_connection = head.chunked && head.is_http10;
+  if (head.chunked) {
+    if (!ends_with_connection) at = Put("\r\nTransfer-Encoding: chunked", at);
+  } else if (!HasNoBody(head.status)) {
     at = PutNumber(head.content_length, Put("\r\nContent-Length: ", at));
   }
+  if (!head.date.empty()) at = Put(head.date, Put("\r\nDate: ", at));
   if (!head.content_type.empty()) at = Put(head.content_type, Put("\r\nContent-Type: ", at));
   if (head.inference_header_length) {
     at = PutNumber(*head.inference_header_length, Put("\r\nInference-Header-Content-Length: ", at));
   }
   if (head.retry_after_s) at = PutNumber(*head.retry_after_s, Put("\r\nRetry-After: ", at));
-  if (!head.keep_alive) {
+  if (!head.keep_alive || ends_with_connection) {
     at = Put("\r\nConnection: close", at);
   } else if (head.is_http10) {
     at = Put("\r\nConnection: keep-alive", at);
@@ -141,9 +147,38 @@ void AppendHttp1Head(const Http1ResponseHead& head, ByteWriter* out) {
   out->Advance(static_cast<size_t>(at - start));
 }
 
+void AppendChunk(std::string_view data, ByteWriter* out) {
+  if (data.empty()) return;
+  constexpr size_t kSizeBytesMax = 16;
+  char* const start = out->Reserve(kSizeBytesMax + data.size() + 4);
+  char* at = std::to_chars(start, start + kSizeBytesMax, data.size(), 16).ptr;
+  at = Put("\r\n", Put(data, Put("\r\n", at)));
+  out->Advance(static_cast<size_t>(at - start));
+}
+
+HttpDate FormatHttpDate(int64_t unix_time_s) {
+  static constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                            "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  const time_t time = unix_time_s;
+  tm parts{};
+  FS_CHECK(gmtime_r(&time, &parts) != nullptr && parts.tm_year >= 70 && parts.tm_year < 8100);
+  const auto digits = [](int number, int count, char* at) {
+    for (int i = count; i-- > 0; number /= 10) at[i] = static_cast<char>('0' + number % 10);
+    return at + count;
+  };
+  HttpDate date;
+  char* at = Put(", ", Put(kDays[parts.tm_wday], date.data()));
+  at = Put(kMonths[parts.tm_mon], Put(" ", digits(parts.tm_mday, 2, at)));
+  at = Put(" ", digits(parts.tm_year + 1900, 4, Put(" ", at)));
+  at = digits(parts.tm_min, 2, Put(":", digits(parts.tm_hour, 2, at)));
+  Put(" GMT", digits(parts.tm_sec, 2, Put(":", at)));
+  return date;
+}
+
 bool HeaderIsSafe(const HttpHeader& header) {
   if (header.name.empty() || !AllIn(kHttpTokenBytes, header.name)) return false;
-  for (std::string_view own : {"content-length", "transfer-encoding", "connection"}) {
+  for (std::string_view own : {"content-length", "transfer-encoding", "connection", "date"}) {
     if (EqualsIgnoringCase(header.name, own)) return false;
   }
   return std::ranges::all_of(header.value, [](char byte) {

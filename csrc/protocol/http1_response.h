@@ -6,6 +6,7 @@
 // Threads: none.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -32,23 +33,37 @@ struct HttpHeader {
 struct Http1ResponseHead {
   int status = 200;
   uint64_t content_length = 0;
+  // The length is not known yet: chunks follow (AppendChunk), then kHttp1LastChunk. A client of
+  // HTTP/1.0 knows no chunks: it gets the plain bytes, and their end is the connection's.
+  bool chunked = false;
   bool keep_alive = true;
   bool is_http10 = false;  // Of the request: such a client waits for the connection's end
                            // unless it is told that it stays open.
   std::string_view content_type = {};                    // Left out when empty.
   std::optional<uint64_t> inference_header_length = {};  // Left out when nothing.
   std::optional<uint32_t> retry_after_s = {};            // Left out when nothing.
+  std::string_view date = {};                            // HttpDate; left out when empty.
   // Further fields, as they are; the caller keeps CR and LF out (HeaderIsSafe).
   std::span<const HttpHeader> extra = {};
 };
 
 // Appends the head, blank line included. There is no Content-Length in a 1xx or 204, which have no
-// body (RFC 9110, 8.6), and no Date: this room knows no clock, who does can pass it in `extra`.
+// body (RFC 9110, 8.6).
 void AppendHttp1Head(const Http1ResponseHead& head, ByteWriter* out);
+
+// Appends one chunk of a chunked body; nothing for no data, because an empty chunk is the last.
+void AppendChunk(std::string_view data, ByteWriter* out);
+// Behind the last chunk, without trailers.
+inline constexpr std::string_view kHttp1LastChunk = "0\r\n\r\n";
+
+// A time, in seconds since 1970, as the Date field says it: "Sun, 06 Nov 1994 08:49:37 GMT". Years
+// 1970 to 9999.
+using HttpDate = std::array<char, 29>;
+HttpDate FormatHttpDate(int64_t unix_time_s);
 
 // Whether a name and a value written by somebody else can go into a head: name a token, value
 // without CR, LF, NUL or other control characters but the tab. Fields that the codec itself writes
-// (Content-Length, Transfer-Encoding, Connection) are not safe either.
+// (Content-Length, Transfer-Encoding, Connection, Date) are not safe either.
 bool HeaderIsSafe(const HttpHeader& header);
 
 // "HTTP/1.1 100 Continue\r\n\r\n"

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastserve import _core
 from fastserve.errors import HTTP_STATUS, LINE_CHARACTERS_MAX, Error, from_core, one_line
 
 
@@ -41,3 +42,7 @@ def test_an_unexpected_error_of_the_core_is_internal():
 @pytest.mark.parametrize("code", HTTP_STATUS)
 def test_every_code_is_a_failure_over_http(code):
     assert 400 <= Error(code, "").http_status < 600
+
+
+def test_the_core_answers_with_the_same_statuses():
+    assert _core.HTTP_STATUS == HTTP_STATUS

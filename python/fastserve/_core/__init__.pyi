@@ -15,6 +15,8 @@ class CoreError(Exception):
     """
 
 __version__: str
+# The HTTP status of each code; fastserve.errors has the same table without loading the core.
+HTTP_STATUS: dict[str, int]
 
 @final
 class TensorSpec:

@@ -71,16 +71,27 @@ TEST(Gateway, IsSignalledWhenAnInstanceThreadEndsARun) {
   loop.ExpectNothingHeld();
 }
 
+// The first request holds the only instance, the next two fill the queue.
 TEST(Gateway, AnswersWith429WhenTheQueueIsFull) {
+  Gate gate;
   FakeLoop loop;
   ServableOptions options = Named("m");
   options.queue_depth = 2;
-  loop.map->Publish(Serve(FloatBackend(), options));
+  options.caller_runs = false;
+  loop.map->Publish(Serve(FloatBackend([&](auto inputs, int64_t rows, OutputSink& outputs) {
+                            gate.Pass();
+                            return Echo(inputs, rows, outputs);
+                          }),
+                          options));
+  loop.Connect().Feed(PostFloats());
+  EXPECT_TRUE(loop.Iterate());
+  gate.AwaitWaiting(1);
   for (int i = 0; i < 3; ++i) loop.Connect().Feed(PostFloats());
+  gate.Open();
   loop.RunUntilIdle();
-  EXPECT_EQ(loop.responses(200), 2u);
+  EXPECT_EQ(loop.responses(200), 3u);
   EXPECT_EQ(loop.responses(429), 1u);
-  EXPECT_NE(loop.sockets[2]->sent.find("Retry-After: 1\r\n"), std::string::npos);
+  EXPECT_NE(loop.sockets[3]->sent.find("Retry-After: 1\r\n"), std::string::npos);
 }
 
 // A slow upload is answered by the version that its head found, which is retired meanwhile.

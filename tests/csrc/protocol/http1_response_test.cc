@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <string_view>
+
+#include "protocol/http1.h"
 
 namespace fastserve {
 namespace {
@@ -44,6 +47,55 @@ TEST(Http1Response, TellsAnOldClientThatTheConnectionStaysOpen) {
 TEST(Http1Response, LeavesLengthOutWhereThereIsNoBody) {
   EXPECT_EQ(Write({.status = 204}), "HTTP/1.1 204 No Content\r\n\r\n");
   EXPECT_EQ(Write({.status = 100}), kHttp1Continue);
+}
+
+// What is written in chunks is read as one body.
+TEST(Http1Response, WritesChunksThatTheReaderPutsTogether) {
+  EXPECT_EQ(Write({.chunked = true, .content_type = "text/event-stream"}),
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+            "Content-Type: text/event-stream\r\n\r\n");
+  const std::string pieces[] = {"a", std::string(15, 'b'), std::string(16, 'c'), "",
+                                std::string(70'000, 'd')};
+  ByteWriter out;
+  std::string expected;
+  for (const std::string& piece : pieces) {
+    AppendChunk(piece, &out);
+    expected += piece;
+  }
+  EXPECT_TRUE(out.view().starts_with("1\r\na\r\nf\r\nb"));
+  out.Append(kHttp1LastChunk);
+  ChunkedReader reader;
+  reader.Reset(1 << 20);
+  std::string body;
+  std::string_view left = out.view();
+  while (true) {
+    const ChunkedReader::Step step = reader.Read(left);
+    body += step.data;
+    left.remove_prefix(step.consumed);
+    if (step.progress == Http1Progress::kDone) break;
+    ASSERT_EQ(step.progress, Http1Progress::kNeedMore) << reader.error().message;
+  }
+  EXPECT_TRUE(left.empty());
+  EXPECT_EQ(body, expected);
+}
+
+// HTTP/1.0 has no chunks, so the body ends with the connection.
+TEST(Http1Response, ClosesAfterAnAnswerOfUnknownLengthToAnOldClient) {
+  EXPECT_EQ(Write({.chunked = true, .is_http10 = true}),
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+}
+
+TEST(Http1Response, WritesDatesAsTheStandardDoes) {
+  const auto text = [](int64_t seconds) {
+    const HttpDate date = FormatHttpDate(seconds);
+    return std::string(date.data(), date.size());
+  };
+  EXPECT_EQ(text(784111777), "Sun, 06 Nov 1994 08:49:37 GMT");  // RFC 9110, 5.6.7.
+  EXPECT_EQ(text(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+  EXPECT_EQ(text(1709164799), "Wed, 28 Feb 2024 23:59:59 GMT");
+  EXPECT_EQ(text(1709164800), "Thu, 29 Feb 2024 00:00:00 GMT");
+  EXPECT_EQ(text(253402300799), "Fri, 31 Dec 9999 23:59:59 GMT");
+  EXPECT_EQ(Write({.date = "D"}), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDate: D\r\n\r\n");
 }
 
 TEST(Http1Response, AppendsToWhatIsThere) {
