@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 
@@ -53,7 +54,12 @@ Result<std::unique_ptr<InstanceThread>> InstanceThread::Start(Scheduler* schedul
   constexpr size_t kNameMax = 15;
   const std::string name = ("fs-" + model).substr(0, kNameMax);
   pthread_setname_np(started->thread_, name.c_str());
-  return started;
+  while (true) {
+    const uint32_t key = started->asleep_.Prepare();
+    // SYNC(instance-asleep): pairs with Announce.
+    if (started->is_asleep_.load(std::memory_order_acquire)) return started;
+    started->asleep_.Wait(key, kNever);
+  }
 }
 
 InstanceThread::~InstanceThread() {
@@ -63,18 +69,32 @@ InstanceThread::~InstanceThread() {
 }
 
 void* InstanceThread::Main(void* self) {
-  Scheduler& scheduler = *static_cast<InstanceThread*>(self)->scheduler_;
+  InstanceThread& thread = *static_cast<InstanceThread*>(self);
+  Scheduler& scheduler = *thread.scheduler_;
   Placement placement;
+  bool is_announced = false;
   while (!scheduler.stopped()) {
-    if (scheduler.RunAll().ran) continue;
-    // Before it sleeps, because where it is does not matter while there is work.
+    if (scheduler.RunSome().ran) {
+      // Long runs are free at once. A thread follows its waker only when it is about to sleep,
+      // because where it is does not matter while there is work.
+      if (scheduler.near_cpu() < 0) placement.Set(-1);
+      continue;
+    }
     placement.Set(scheduler.near_cpu());
     // Only now: Prepare makes the next Notify a system call.
     const uint32_t key = scheduler.signal().Prepare();
-    const Scheduler::Step step = scheduler.RunAll();
+    const Scheduler::Step step = scheduler.RunSome();
+    if (!std::exchange(is_announced, true)) thread.Announce();
     if (!step.ran && !scheduler.stopped()) scheduler.signal().Wait(key, step.until);
   }
+  if (!is_announced) thread.Announce();
   return nullptr;
+}
+
+void InstanceThread::Announce() {
+  // SYNC(instance-asleep): pairs with Start.
+  is_asleep_.store(true, std::memory_order_release);
+  asleep_.Notify();
 }
 
 }  // namespace fastserve

@@ -9,17 +9,21 @@
 
 #include <pthread.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 
 #include "base/status.h"
 #include "serving/scheduler.h"
+#include "sync/signal.h"
 
 namespace fastserve {
 
 class InstanceThread {
  public:
-  // `scheduler` must outlive the thread. Errors: RESOURCE_EXHAUSTED when the system has no thread.
+  // `scheduler` must outlive the thread. When this returns the thread has seen that there is
+  // nothing to do: it looks again only when it is notified, so what is submitted can be counted on
+  // to wait for RunHere or Wake. Errors: RESOURCE_EXHAUSTED when the system has no thread.
   static Result<std::unique_ptr<InstanceThread>> Start(Scheduler* scheduler,
                                                        const std::string& model);
   // Waits for the thread, which ends when the scheduler was stopped.
@@ -30,8 +34,11 @@ class InstanceThread {
  private:
   explicit InstanceThread(Scheduler* scheduler) : scheduler_(scheduler) {}
   static void* Main(void* self);
+  void Announce();
 
   Scheduler* const scheduler_;
+  std::atomic<bool> is_asleep_{false};
+  Signal asleep_;
   pthread_t thread_{};
 };
 

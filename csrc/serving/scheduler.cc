@@ -96,10 +96,11 @@ Nanos Scheduler::RunHere(Nanos budget) {
   }
 }
 
-Scheduler::Step Scheduler::RunAll() {
+Scheduler::Step Scheduler::RunSome() {
+  constexpr int kRunsMax = 32;
   Step step;
   Instance* done = nullptr;
-  while (true) {
+  for (int run = 0; run < kRunsMax; ++run) {
     const Look look = LookForWork(Looker::kInstanceThread, kNever, done);
     step.until = look.until;
     if (look.instance == nullptr) return step;
@@ -107,6 +108,9 @@ Scheduler::Step Scheduler::RunAll() {
     step.ran = true;
     done = look.instance;
   }
+  const MutexLock lock(mutex_);
+  GiveBack(done);  // The caller looks again at once, so nothing is left unseen.
+  return step;
 }
 
 Scheduler::Look Scheduler::LookForWork(Looker looker, Nanos cost_max, Instance* done) {

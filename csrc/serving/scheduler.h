@@ -71,19 +71,19 @@ class Scheduler {
   void Wake();
   size_t queue_depth() const { return waiting_.load(std::memory_order_relaxed); }
 
-  // For an instance's thread: runs until nothing is left that may start now.
+  // For an instance's thread: runs what may start now, a limited number of times.
   struct Step {
-    bool ran = false;
-    Nanos until = kNever;  // Look again then.
+    bool ran = false;      // Then there may be more: look again.
+    Nanos until = kNever;  // Else look again then.
   };
-  Step RunAll() FS_EXCLUDES(mutex_);
-  // Where instances' threads sleep. Prepare, RunAll, then Wait.
+  Step RunSome() FS_EXCLUDES(mutex_);
+  // Where instances' threads sleep. Prepare, RunSome, then Wait if it did not run.
   Signal& signal() { return signal_; }
   // The core on which an instance's thread had better sleep, because runs are short and whoever
   // woke last was there; -1: on any.
   int near_cpu() const { return near_cpu_.load(std::memory_order_relaxed); }
 
-  // Makes RunAll and RunHere find nothing, and wakes the threads so that they end.
+  // Makes RunSome and RunHere find nothing, and wakes the threads so that they end.
   void Stop();
   bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
 

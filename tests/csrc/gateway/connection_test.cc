@@ -64,7 +64,7 @@ std::string Said(const Pieces& pieces, bool run_between) {
   }
   server.RunUntilIdle();
   server.loop.ExpectNothingHeld();
-  std::string said = socket.Take();
+  std::string said = WithoutDates(socket.Take());
   if (socket.is_finished) said += "[finished]";
   if (socket.is_closed) said += "[closed]";
   return said;

@@ -151,6 +151,15 @@ class FakeLoop final : public GatewayHost {
   bool is_scheduled = false;
 };
 
+// What was said, whenever it was said.
+inline std::string WithoutDates(std::string text) {
+  constexpr std::string_view kField = "\r\nDate: ";
+  for (size_t at; (at = text.find(kField)) != std::string::npos;) {
+    text.erase(at, kField.size() + sizeof(HttpDate));
+  }
+  return text;
+}
+
 inline std::string Post(std::string_view target, std::string_view body,
                         std::string_view fields = "") {
   return StrCat("POST ", target, " HTTP/1.1\r\nHost: a\r\nContent-Length: ", body.size(), "\r\n",

@@ -204,6 +204,7 @@ class Traffic {
       is_busy = is_busy || loop_.gateway->in_flight() > 0 || !loop_.controls.empty();
     }
     for (Client& client : clients_) {
+      Check(client);  // Feeding a later client may have answered an earlier one.
       EXPECT_TRUE(client.expected.empty() || !client.socket->is_open())
           << client.expected.front().in_ok << " of " << client.expected.size() << ", unsent "
           << client.unsent.size() << ", paused " << client.socket->is_reading_paused;

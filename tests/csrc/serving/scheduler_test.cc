@@ -81,7 +81,7 @@ TEST(Scheduler, RefusesExactlyWhatDoesNotFitInItsQueue) {
   EXPECT_EQ(rig.sink[5].status.code(), Code::kResourceExhausted);
   EXPECT_EQ(rig.sink[5].status.message(), "the queue of model 'm' is full: 5 requests wait");
   EXPECT_EQ(rig.failures(FailureReason::kRejected), 2u);
-  EXPECT_TRUE(rig.scheduler->RunAll().ran);
+  EXPECT_TRUE(rig.scheduler->RunSome().ran);
   EXPECT_EQ(rig.scheduler->queue_depth(), 0u);
   EXPECT_EQ(rig.sink.ends(), 7u);
 }
@@ -93,7 +93,7 @@ TEST(Scheduler, CountsThoseInTheLineAsWaiting) {
   Rig rig(settings);
   rig.Submit(0);
   rig.Submit(1);
-  const Scheduler::Step step = rig.scheduler->RunAll();
+  const Scheduler::Step step = rig.scheduler->RunSome();
   EXPECT_FALSE(step.ran);
   EXPECT_LT(step.until, kNever);
   EXPECT_EQ(rig.scheduler->queue_depth(), 2u);
@@ -112,7 +112,7 @@ TEST(Scheduler, StartsNeitherTheCancelledNorTheLate) {
   late->deadline_ns = NowNanos() - kMillisecond;
   rig.scheduler->Submit(std::move(late));
   rig.Submit(2);
-  rig.scheduler->RunAll();
+  rig.scheduler->RunSome();
   EXPECT_EQ(rig.sink[0].status.code(), Code::kCancelled);
   EXPECT_EQ(rig.sink[1].status.code(), Code::kDeadlineExceeded);
   EXPECT_EQ(rig.sink[1].started_ns, 0);
@@ -128,7 +128,7 @@ TEST(Scheduler, CallerRunsNothingOfUnknownCost) {
   EXPECT_EQ(rig.scheduler->RunHere(kSecond), 0);
   EXPECT_EQ(rig.sink.ends(), 0u);
   // The thread that was woken for it learns what it costs.
-  EXPECT_TRUE(rig.scheduler->RunAll().ran);
+  EXPECT_TRUE(rig.scheduler->RunSome().ran);
   rig.Submit(1);
   EXPECT_GT(rig.scheduler->RunHere(kSecond), 0);
   EXPECT_EQ(rig.sink.ends(), 2u);
@@ -179,7 +179,7 @@ TEST(Scheduler, SeesWhatCameWhileTheInstanceWasBusy) {
     if (++runs == 8) {  // After the seven of LearnThatAllIsCheap.
       self->Submit(1);
       EXPECT_EQ(self->scheduler->RunHere(kSecond), 0);
-      EXPECT_FALSE(self->scheduler->RunAll().ran);
+      EXPECT_FALSE(self->scheduler->RunSome().ran);
     }
     return PlusOne(inputs, rows, outputs);
   });
@@ -208,7 +208,7 @@ TEST(Scheduler, KeepsTheOrderOfThoseWhoWerePassedOver) {
     request->join_key = id == 1 || id == 4 || id == 5 ? 1 : 2;
     rig.scheduler->Submit(std::move(request));
   }
-  EXPECT_TRUE(rig.scheduler->RunAll().ran);
+  EXPECT_TRUE(rig.scheduler->RunSome().ran);
   EXPECT_EQ(order, (std::vector<float>{0, 2, 1, 4, 3, 6, 5, 7}));
 }
 
