@@ -97,7 +97,7 @@ TEST(Result, HoldsAValueOrTheReasonWhyThereIsNone) {
   EXPECT_TRUE(value.status().ok());
   EXPECT_EQ(*value, "text");
   EXPECT_EQ(value->size(), 4u);
-  Result<std::string> error = Unavailable("later");
+  Result<int> error = Unavailable("later");
   EXPECT_FALSE(error.ok());
   EXPECT_EQ(error.status().code(), Code::kUnavailable);
   EXPECT_EQ(std::move(error).status().message(), "later");
