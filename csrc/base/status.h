@@ -2,8 +2,8 @@
 //
 // Errors are values. A Status is one pointer wide, and OK is the null pointer, so that success
 // costs one test. Codes are gRPC's canonical set: one table maps them to HTTP
-// (protocol/http_status.h) and they travel over gRPC unchanged. No exception crosses a room; a
-// library that throws is wrapped in the room that uses it.
+// (HttpStatusOf in protocol/http1_response.h) and they travel over gRPC unchanged. No exception
+// crosses a room; a library that throws is wrapped in the room that uses it.
 //
 //   Status Check(int64_t rows) {
 //     if (rows < 0) return InvalidArgument("rows is ", rows, ", expected at least 0");
@@ -22,6 +22,8 @@
 #include <string>
 #include <string_view>
 #include <utility>
+
+#include "base/check.h"
 
 namespace fastserve {
 
@@ -54,7 +56,9 @@ class [[nodiscard]] Status {
   Status() = default;
   // `code` must not be kOk.
   Status(Code code, std::string message)
-      : error_(std::make_unique<Error>(Error{code, std::move(message)})) {}
+      : error_(std::make_unique<Error>(Error{code, std::move(message)})) {
+    FS_CHECK(code != Code::kOk);
+  }
 
   Status(Status&&) noexcept = default;
   Status& operator=(Status&&) noexcept = default;
@@ -126,8 +130,8 @@ template <typename T>
 class [[nodiscard]] Result {
  public:
   Result(T value) : value_(std::move(value)) {}
-  // `status` must not be ok.
-  Result(Status status) : status_(std::move(status)) {}
+  // `status` must not be ok: there would be neither a value nor a reason.
+  Result(Status status) : status_(std::move(status)) { FS_CHECK(!status_.ok()); }
 
   bool ok() const { return value_.has_value(); }
   const Status& status() const& { return status_; }

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -173,6 +174,10 @@ Status OrtInstance::EmitStrings(size_t index, Tensor tensor, OutputSink& outputs
   for (size_t i = 0; i < elements; ++i) {
     size_t element_bytes = 0;
     FS_RETURN_IF_ERROR(Take(api_.GetStringTensorElementLength(value, i, &element_bytes)));
+    if (element_bytes > std::numeric_limits<uint32_t>::max()) {
+      return Internal("output '", session_->signature.outputs[index].name, "': element ", i,
+                      " has ", element_bytes, " bytes, more than a BYTES length can say");
+    }
     const auto length = static_cast<uint32_t>(element_bytes);
     std::memcpy(to, &length, sizeof length);
     to += sizeof length;
