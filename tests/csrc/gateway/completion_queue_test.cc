@@ -97,7 +97,7 @@ TEST(CompletionQueue, SignalsFromAnotherThreadWithinTheScope) {
 TEST(CompletionQueue, TakesWhatNobodyDrainedWithIt) {
   Exchanges exchanges;
   auto queue = NewQueue();
-  const auto model = Serve(FloatBackend(), Named("m"));
+  const auto model = Serve(EchoBackend(), Named("m"));
   for (int i = 0; i < 3; ++i) {
     auto exchange = exchanges.New(queue);
     exchange->servable = model;

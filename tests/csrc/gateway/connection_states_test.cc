@@ -176,7 +176,7 @@ TEST(ConnectionStates, ReadingPausesWhenTooMuchWaits) {
 }
 
 TEST(ConnectionStates, AClientMayLeaveAtAnyTime) {
-  const ServableHandle model = Serve(FloatBackend(), Named("m"));
+  const ServableHandle model = Serve(EchoBackend(), Named("m"));
   const std::string infer = PostFloats();
   std::vector<std::string> beginnings = {
       "",           "GET", kUnfinished,   kChunks,     Get("/x"),
@@ -203,12 +203,11 @@ TEST(ConnectionStates, AClientThatLeftIsNotComputedFor) {
   ServableOptions options = Named("m");
   options.max_queue_delay = 0;
   FakeLoop loop(kTimes);
-  const ServableHandle model =
-      Serve(FloatBackend([&runs](auto inputs, int64_t rows, auto& outputs) {
-              ++runs;
-              return Echo(inputs, rows, outputs);
-            }),
-            options);
+  const ServableHandle model = Serve(EchoBackend([&runs](auto inputs, int64_t rows, auto& outputs) {
+                                       ++runs;
+                                       return Echo(inputs, rows, outputs);
+                                     }),
+                                     options);
   loop.map->Publish(model);
   FakeSocket& socket = loop.Connect();
   socket.Feed(PostFloats());
@@ -267,7 +266,7 @@ TEST(ConnectionStates, TheServersMemoryIsForWhoCameFirst) {
   GatewayOptions options = kTimes;
   options.in_flight_bytes_max = 10;
   FakeLoop loop(options);
-  const ServableHandle model = Serve(FloatBackend(), Named("m"));
+  const ServableHandle model = Serve(EchoBackend(), Named("m"));
   loop.map->Publish(model);
   FakeSocket& first = loop.Connect();
   first.Feed(kUnfinished);
@@ -281,7 +280,7 @@ TEST(ConnectionStates, TheServersMemoryIsForWhoCameFirst) {
 
 TEST(ConnectionStates, WhatHappenedIsCounted) {
   FakeLoop loop(kTimes);
-  const ServableHandle model = Serve(FloatBackend(), Named("m"));
+  const ServableHandle model = Serve(EchoBackend(), Named("m"));
   loop.map->Publish(model);
   FakeSocket& socket = loop.Connect();
   const std::string all = PostFloats() + Get("/x") + Post("/v2/models/m/infer", "{") +
@@ -306,7 +305,7 @@ TEST(ConnectionStates, WhatHappenedIsCounted) {
 // Each record is of one request, whatever the exchange that carried it did before.
 TEST(ConnectionStates, WhatHappenedIsWrittenDown) {
   FakeLoop loop(kTimes);
-  loop.map->Publish(Serve(FloatBackend(), Named("m", 8, 3)));
+  loop.map->Publish(Serve(EchoBackend(), Named("m", 8, 3)));
   FakeSocket& socket = loop.Connect();
   const std::string first = PostFloats(1, "me");
   const std::string second = Post("/v2/models/m/infer?q", "{");

@@ -17,7 +17,7 @@ namespace {
 using Pieces = std::vector<std::string_view>;
 
 const ServableHandle& EchoModel() {
-  static const ServableHandle servable = Serve(FloatBackend(), Named("m"));
+  static const ServableHandle servable = Serve(EchoBackend(), Named("m"));
   return servable;
 }
 

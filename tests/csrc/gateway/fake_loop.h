@@ -2,7 +2,7 @@
 // plane gets is kept until the test answers.
 //
 //   FakeLoop loop({.idle_timeout = kSecond});
-//   loop.map.Publish(Serve(FloatBackend(), Named("m")));
+//   loop.map.Publish(Serve(EchoBackend(), Named("m")));
 //   FakeSocket& socket = loop.Connect();
 //   socket.Feed(PostJson("/v2/models/m/infer", body));
 //   loop.RunUntilIdle();

@@ -15,7 +15,7 @@ namespace {
 // Whatever arrived in one iteration of the loop, on whatever connection, is one batch.
 TEST(Gateway, RunsWhatArrivedTogetherAsOneBatch) {
   FakeLoop loop;
-  const ServableHandle model = Serve(FloatBackend(), Named("m"));
+  const ServableHandle model = Serve(EchoBackend(), Named("m"));
   model->WarmUp();
   loop.map->Publish(model);
   for (int i = 0; i < 5; ++i) loop.Connect().Feed(PostFloats(i));
@@ -34,7 +34,7 @@ TEST(Gateway, RunsWhatArrivedTogetherAsOneBatch) {
 
 TEST(Gateway, RunsCheapModelsItselfWithoutASignal) {
   FakeLoop loop;
-  const ServableHandle model = Serve(FloatBackend(), Named("m"));
+  const ServableHandle model = Serve(EchoBackend(), Named("m"));
   model->WarmUp();
   loop.map->Publish(model);
   FakeSocket& socket = loop.Connect();
@@ -52,7 +52,7 @@ TEST(Gateway, IsSignalledWhenAnInstanceThreadEndsARun) {
   ServableOptions options = Named("m");
   options.caller_runs = false;
   Gate gate;
-  loop.map->Publish(Serve(FloatBackend([&gate](auto inputs, int64_t rows, auto& outputs) {
+  loop.map->Publish(Serve(EchoBackend([&gate](auto inputs, int64_t rows, auto& outputs) {
                             gate.Pass();
                             return Echo(inputs, rows, outputs);
                           }),
@@ -78,7 +78,7 @@ TEST(Gateway, AnswersWith429WhenTheQueueIsFull) {
   ServableOptions options = Named("m");
   options.queue_depth = 2;
   options.caller_runs = false;
-  loop.map->Publish(Serve(FloatBackend([&](auto inputs, int64_t rows, OutputSink& outputs) {
+  loop.map->Publish(Serve(EchoBackend([&](auto inputs, int64_t rows, OutputSink& outputs) {
                             gate.Pass();
                             return Echo(inputs, rows, outputs);
                           }),
@@ -113,7 +113,7 @@ TEST(Gateway, KeepsARetiredVersionForWhoIsStillUploading) {
   FakeSocket& slow = loop.Connect();
   const std::string request = PostFloats();
   slow.Feed(std::string_view(request).substr(0, request.size() - 5));
-  loop.map->Publish(Serve(FloatBackend(), Named("m", 8, 2)));
+  loop.map->Publish(Serve(EchoBackend(), Named("m", 8, 2)));
   ASSERT_TRUE(loop.map->Retire("m", 1).ok());
   FakeSocket& quick = loop.Connect();
   quick.Feed(request);
@@ -140,7 +140,7 @@ TEST(Gateway, LeavesModelsThatAreNotServedToTheControlPlane) {
 // would tell.
 TEST(Gateway, MayGoBeforeItsRequestsAreRun) {
   auto loop = std::make_unique<FakeLoop>();
-  loop->map->Publish(Serve(FloatBackend(), Named("m")));
+  loop->map->Publish(Serve(EchoBackend(), Named("m")));
   loop->Connect().Feed(PostFloats());
   loop.reset();
 }
@@ -153,7 +153,7 @@ TEST(Gateway, MayGoWhileAnEngineRuns) {
     ServableOptions options = Named("m");
     options.caller_runs = false;
     const ServableHandle model =
-        Serve(FloatBackend([&gate](auto inputs, int64_t rows, auto& outputs) {
+        Serve(EchoBackend([&gate](auto inputs, int64_t rows, auto& outputs) {
                 gate.Pass();
                 return Echo(inputs, rows, outputs);
               }),

@@ -36,16 +36,16 @@ class Traffic {
  public:
   explicit Traffic(uint64_t seed)
       : random_(seed), loop_({.in_flight_bytes_max = 8 << 20, .access_log = seed % 2 == 0}) {
-    const ServableHandle cheap = Serve(FloatBackend(), Named("cheap"));
+    const ServableHandle cheap = Serve(EchoBackend(), Named("cheap"));
     cheap->WarmUp();
     loop_.map->Publish(cheap);
     ServableOptions options = Named("thread");
     options.caller_runs = false;
     options.instance_count = 2;
-    loop_.map->Publish(Serve(FloatBackend(), options));
+    loop_.map->Publish(Serve(EchoBackend(), options));
     options.name = "narrow";
     options.queue_depth = 1;
-    loop_.map->Publish(Serve(FloatBackend(), options));
+    loop_.map->Publish(Serve(EchoBackend(), options));
     loop_.on_control = [this](std::shared_ptr<ControlRequest> request) {
       loop_.controls.push_back(std::move(request));
       if (Chance(3)) AnswerOne();

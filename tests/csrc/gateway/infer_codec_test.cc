@@ -137,7 +137,7 @@ TEST(InferCodec, AnswersAllOutputsOrThoseThatWereAskedFor) {
 TEST(InferCodec, RepeatsTheIdIfThereWasOne) {
   for (const auto& [more, expected] :
        {std::pair{"", false}, std::pair{R"(,"id":"")", true}, std::pair{R"(,"id":"a\"b")", true}}) {
-    Coding coding(Serve(FloatBackend(), Named("m")));
+    Coding coding(Serve(EchoBackend(), Named("m")));
     ASSERT_TRUE(coding
                     .Decode(StrCat(R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],)",
                                    R"("data":[1,2]}])", more, "}"))
@@ -153,7 +153,7 @@ TEST(InferCodec, RepeatsTheIdIfThereWasOne) {
 
 TEST(InferCodec, CountsTheTimeoutFromTheArrival) {
   const auto deadline = [](std::string_view timeout, Nanos now) {
-    Coding coding(Serve(FloatBackend(), Named("m")));
+    Coding coding(Serve(EchoBackend(), Named("m")));
     const Status status = coding.Decode(
         StrCat(R"({"parameters":{"timeout":)", timeout,
                R"(},"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]})"),
@@ -169,7 +169,7 @@ TEST(InferCodec, CountsTheTimeoutFromTheArrival) {
 
 TEST(InferCodec, RefusesAResponseThatIsNotExactlyOne) {
   for (size_t responses : {0, 2, 3}) {
-    Coding coding(Serve(FloatBackend(), Named("m")));
+    Coding coding(Serve(EchoBackend(), Named("m")));
     ASSERT_TRUE(coding
                     .Decode(R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],)"
                             R"("data":[1,2]}]})")
@@ -182,7 +182,7 @@ TEST(InferCodec, RefusesAResponseThatIsNotExactlyOne) {
 }
 
 TEST(InferCodec, RefusesWhatJsonCannotSay) {
-  Coding coding(Serve(FloatBackend(), Named("m")));
+  Coding coding(Serve(EchoBackend(), Named("m")));
   const std::string json = R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],)"
                            R"("parameters":{"binary_data_size":8}}]})";
   const float values[2] = {1, __builtin_nanf("")};
@@ -193,7 +193,7 @@ TEST(InferCodec, RefusesWhatJsonCannotSay) {
 }
 
 TEST(InferCodec, ReadsABodyWithoutJson) {
-  Coding coding(Serve(FloatBackend(), Named("m")));
+  Coding coding(Serve(EchoBackend(), Named("m")));
   ASSERT_TRUE(coding.Decode("abcdABCD", 0).ok());
   EXPECT_EQ(coding.input(0).owner.get(), coding.exchange->body.owner().get());
   const std::string encoded = *coding.Encode();
@@ -214,7 +214,7 @@ TEST(InferCodec, RefusesWhatDoesNotFitAndLetsGoOfIt) {
          std::nullopt},
         {R"({"inputs":[{"name":"z","datatype":"FP32","shape":[1,2],"data":[1,2]}]})",
          std::nullopt}}) {
-    Coding coding(Serve(FloatBackend(), Named("m")));
+    Coding coding(Serve(EchoBackend(), Named("m")));
     const Status status = coding.Decode(body, header);
     EXPECT_EQ(status.code(), Code::kInvalidArgument) << body << ": " << status.message();
     coding.exchange->Clear(*CompletionQueue::Create());
@@ -224,7 +224,7 @@ TEST(InferCodec, RefusesWhatDoesNotFitAndLetsGoOfIt) {
 
 // A request that is answered holds nothing, however it ended: the codec is reused, and idle.
 TEST(InferCodec, HoldsNoMemoryOfAnAnsweredRequest) {
-  Coding coding(Serve(FloatBackend(), Named("m")));
+  Coding coding(Serve(EchoBackend(), Named("m")));
   ASSERT_TRUE(coding.Decode("abcdABCD", 0).ok());
   ASSERT_TRUE(coding.Encode().ok());
   coding.exchange->Clear(*CompletionQueue::Create());

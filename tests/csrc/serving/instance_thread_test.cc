@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "serving/gate.h"
 #include "serving/keeping_sink.h"
 
 namespace fastserve {

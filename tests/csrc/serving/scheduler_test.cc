@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "serving/gate.h"
 #include "serving/instance_thread.h"
 #include "serving/keeping_sink.h"
 
