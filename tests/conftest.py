@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import served
-from tests.cpp_items import CppTestFile, leaks_are_detectable
+from tests import proc, served
+from tests.cpp_items import CppTestFile
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,7 +26,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CppTestFil
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     preset = config.getoption("--cpp-preset")
-    if preset == "asan" and not leaks_are_detectable():
+    if preset == "asan" and not proc.IS_OURS:
         return "C++ preset: asan, without leaks: this /proc is not of this process namespace"
     return f"C++ preset: {preset}"
 

@@ -22,6 +22,8 @@ from typing import Any
 
 import pytest
 
+from tests import proc
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD_TIMEOUT_S = 1800
 PROGRAM_TIMEOUT_S = 600
@@ -57,18 +59,13 @@ def program_of(test: Path) -> str:
 def environment() -> dict[str, str]:
     """What the programs are told: sanitizer options, and where ONNX Runtime's library is."""
     env = dict(SANITIZER_OPTIONS) | dict(os.environ)
-    if not leaks_are_detectable():
+    if not proc.IS_OURS:  # LeakSanitizer looks for its threads there.
         env["ASAN_OPTIONS"] += ":detect_leaks=0"
     spec = importlib.util.find_spec("onnxruntime")  # Found, not imported: that takes 0.1 s.
     for folder in (spec.submodule_search_locations or []) if spec else []:
         for library in sorted(Path(folder, "capi").glob("libonnxruntime.so.*")):
             env.setdefault("FASTSERVE_ORT_LIBRARY", str(library))
     return env
-
-
-def leaks_are_detectable() -> bool:
-    """Whether /proc numbers processes as they number themselves, as LeakSanitizer needs."""
-    return os.readlink("/proc/self") == str(os.getpid())
 
 
 @functools.cache

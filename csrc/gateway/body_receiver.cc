@@ -25,13 +25,9 @@ BodyReceiver::BodyReceiver(std::shared_ptr<Admission> admission, std::shared_ptr
     : admission_(std::move(admission)), pool_(std::move(pool)) {}
 
 BodyReceiver::BodyReceiver(BodyReceiver&& other) noexcept
-    : admission_(other.admission_),
-      pool_(other.pool_),
-      slab_(std::move(other.slab_)),
-      start_(other.start_),
-      length_(std::exchange(other.length_, 0)),
-      received_(std::exchange(other.received_, 0)),
-      reserved_(std::exchange(other.reserved_, 0)) {}
+    : BodyReceiver(other.admission_, other.pool_) {  // Which the other keeps: it is used again.
+  *this = std::move(other);
+}
 
 BodyReceiver& BodyReceiver::operator=(BodyReceiver&& other) noexcept {
   std::swap(admission_, other.admission_);

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/check.h"
+
 #include "base/annotations.h"
 
 namespace fastserve {
@@ -34,7 +36,7 @@ void Exchange::OnResponse(InferenceRequest&, std::span<ResponseOutput> response)
 }
 
 void Exchange::OnEnd(RequestPtr ended, Status status) {
-  static_cast<void>(ended.release());  // It is a member of this.
+  FS_CHECK(ended.release() == &request);  // It is a member of this.
   end = std::move(status);
   // The loop may be gone, and then this is the last reference to the queue, which takes this
   // exchange with it when it goes.

@@ -37,7 +37,7 @@ class Placement {
 
 Result<std::unique_ptr<InstanceThread>> InstanceThread::Start(Scheduler* scheduler,
                                                               const std::string& model) {
-  std::unique_ptr<InstanceThread> started(new InstanceThread(scheduler));
+  std::unique_ptr<InstanceThread> started(new InstanceThread(scheduler, model));
   // Blocked here for a moment, because a thread inherits the mask: there is no instant at which the
   // new one could be chosen to handle a signal.
   sigset_t all;
@@ -51,9 +51,6 @@ Result<std::unique_ptr<InstanceThread>> InstanceThread::Start(Scheduler* schedul
     started->thread_ = {};
     return ResourceExhausted("no thread for model '", model, "': ", std::strerror(error));
   }
-  constexpr size_t kNameMax = 15;
-  const std::string name = ("fs-" + model).substr(0, kNameMax);
-  pthread_setname_np(started->thread_, name.c_str());
   while (true) {
     const uint32_t key = started->asleep_.Prepare();
     // SYNC(instance-asleep): pairs with Announce.
@@ -71,6 +68,8 @@ InstanceThread::~InstanceThread() {
 void* InstanceThread::Main(void* self) {
   InstanceThread& thread = *static_cast<InstanceThread*>(self);
   Scheduler& scheduler = *thread.scheduler_;
+  // Of itself a thread tells the kernel its name without a detour over /proc.
+  pthread_setname_np(pthread_self(), thread.name_.c_str());
   Placement placement;
   bool is_announced = false;
   while (!scheduler.stopped()) {

@@ -32,11 +32,15 @@ class InstanceThread {
   InstanceThread& operator=(const InstanceThread&) = delete;
 
  private:
-  explicit InstanceThread(Scheduler* scheduler) : scheduler_(scheduler) {}
+  InstanceThread(Scheduler* scheduler, const std::string& model)
+      : scheduler_(scheduler), name_(("fs-" + model).substr(0, kNameBytesMax)) {}
   static void* Main(void* self);
   void Announce();
 
+  static constexpr size_t kNameBytesMax = 15;  // Linux's limit.
+
   Scheduler* const scheduler_;
+  const std::string name_;
   std::atomic<bool> is_asleep_{false};
   Signal asleep_;
   pthread_t thread_{};

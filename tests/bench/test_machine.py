@@ -5,6 +5,7 @@ import datetime
 import pytest
 
 from bench.serve import machine, procfs
+from tests.proc import needs_own_proc
 
 NOON = datetime.datetime(2026, 11, 24, 12, 0, 5, tzinfo=datetime.UTC)
 
@@ -56,6 +57,7 @@ def test_a_busy_machine_is_refused_unless_forced():
     machine.require_quiet(0.15, force=False)
 
 
+@needs_own_proc
 def test_a_watch_sees_shares_between_none_and_all():
     watch = machine.LoadWatch.start()
     total = sum(index * index for index in range(300_000))

@@ -16,6 +16,7 @@ from bench.serve.installation import (
 )
 from bench.serve.report import Figure, Row
 from bench.serve.rows.session import Session, WrongAnswerError
+from tests.proc import needs_own_proc
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def test_settings_that_mean_nothing_are_refused(words, capsys):
     assert "error" in capsys.readouterr().err
 
 
+@needs_own_proc
 def test_a_wrong_answer_refuses_its_row_and_spares_the_others(session, monkeypatch):
     def wrong(session):
         raise WrongAnswerError("off\nby 3")
@@ -48,6 +50,7 @@ def test_a_wrong_answer_refuses_its_row_and_spares_the_others(session, monkeypat
 
 
 # Figures were measured, but a stranger had most of the machine meanwhile.
+@needs_own_proc
 def test_a_row_measured_on_a_busy_machine_is_refused_unless_forced(session, monkeypatch):
     monkeypatch.setitem(main.ROWS, "small", lambda _: Row("small", [Figure("f", 1, "")]))
     monkeypatch.setattr(machine.LoadWatch, "shares", lambda _: (0.6, 0.0))

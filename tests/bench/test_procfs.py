@@ -6,6 +6,7 @@ import pytest
 
 from bench.serve import procfs
 from bench.serve.procfs import MachineStat, ProcessStat
+from tests.proc import needs_own_proc
 
 STAT = (
     "41 ({name}) S 7 41 41 0 -1 4194304 101 0 0 0 30 12 5 3 20 0 4 0 625146 3133440 410 "
@@ -56,6 +57,7 @@ def test_buried_children_stay_on_the_bill():
     assert procfs.ticks_of([process(1, 0, 10, 5), process(2, 1, 3)]) == 18
 
 
+@needs_own_proc
 def test_this_process_is_found_and_metered():
     tree = procfs.tree_of(os.getpid(), procfs.all_processes())
     assert os.getpid() in {found.pid for found in tree}
