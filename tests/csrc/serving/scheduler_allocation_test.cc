@@ -1,14 +1,5 @@
-// The steady path allocates nothing: this program's operator new counts. Not under
-// ThreadSanitizer, which brings an operator new that cannot be replaced.
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define FS_THREAD_SANITIZER
-#endif
-#elif defined(__SANITIZE_THREAD__)
-#define FS_THREAD_SANITIZER
-#endif
-#ifndef FS_THREAD_SANITIZER
-
+// The steady path allocates nothing: this program's operator new counts. ThreadSanitizer brings an
+// operator new that cannot be replaced; under it the same requests run and nothing is counted.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -26,6 +17,14 @@ namespace {
 thread_local size_t allocations = 0;
 }  // namespace
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define FS_THREAD_SANITIZER
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define FS_THREAD_SANITIZER
+#endif
+#ifndef FS_THREAD_SANITIZER
 // Not inlined, or the compiler sees free() take what new gave and warns.
 [[gnu::noinline]] void* operator new(size_t bytes) {
   ++allocations;
@@ -33,6 +32,7 @@ thread_local size_t allocations = 0;
 }
 [[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#endif  // FS_THREAD_SANITIZER
 
 namespace fastserve {
 namespace {
@@ -96,5 +96,3 @@ TEST(SchedulerAllocation, BindSubmitAndRunHereAllocateNothingOnceWarm) {
 
 }  // namespace
 }  // namespace fastserve
-
-#endif  // FS_THREAD_SANITIZER
