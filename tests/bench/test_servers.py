@@ -17,6 +17,7 @@ import pytest
 from bench.serve import exchange, histogram, load, payload
 from bench.serve.processes import Server, ServerError
 from bench.serve.references.constant import Constant, request_bytes_of
+from tests.proc import needs_own_proc
 
 ROOT = Path(__file__).resolve().parents[2]
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -201,6 +202,7 @@ def test_an_answer_longer_than_announced_is_refused(client, tmp_path):
 
 # wrk reads the body from a file and announces its length itself.
 @pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
+@needs_own_proc
 def test_wrk_sends_the_body_and_the_headers_it_is_given(tmp_path):
     (tmp_path / "response").write_bytes(RESPONSE)
     request = payload.Request("/x", (("X-Kind", "a: b"),), b"\x00\xff" * 500)
