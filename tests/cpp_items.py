@@ -51,9 +51,14 @@ class Case:
 
 
 def program_of(test: Path) -> str:
-    """tests/csrc/backends/identity/x_test.cc is built into backends_identity_test."""
+    """tests/csrc/backends/identity/x_test.cc is built into backends_identity_test.
+
+    A room's folders are part of its program; each backend is a room of its own.
+    """
     parts = test.relative_to(ROOT / "tests").parent.parts
-    return "_".join(parts[1:] if parts[0] == "csrc" else parts) + "_test"
+    if parts[0] == "csrc":
+        parts = parts[1:3] if parts[1] == "backends" else parts[1:2]
+    return "_".join(parts) + "_test"
 
 
 def environment() -> dict[str, str]:

@@ -15,7 +15,7 @@
 #include "bind/errors.h"
 #include "bind/event_loop_gateway.h"
 #include "bind/register.h"
-#include "gateway/connection.h"
+#include "gateway/http/connection.h"
 
 namespace py = pybind11;
 

@@ -19,8 +19,8 @@
 
 #include "base/clock.h"
 #include "base/status.h"
-#include "gateway/body_receiver.h"
 #include "gateway/completion_queue.h"
+#include "gateway/http/body_receiver.h"
 #include "gateway/tensor_arena.h"
 #include "serving/inference_request.h"
 #include "serving/servable.h"

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/check.h"
-#include "serving/instance_thread.h"
-#include "serving/scheduler.h"
+#include "serving/scheduling/instance_thread.h"
+#include "serving/scheduling/scheduler.h"
 
 namespace fastserve {
 namespace {

@@ -1,4 +1,4 @@
-#include "serving/instance_thread.h"
+#include "serving/scheduling/instance_thread.h"
 
 #include <gtest/gtest.h>
 #include <pthread.h>

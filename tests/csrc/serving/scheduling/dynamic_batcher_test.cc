@@ -1,4 +1,4 @@
-#include "serving/dynamic_batcher.h"
+#include "serving/scheduling/dynamic_batcher.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "gateway/body_receiver.h"
+#include "gateway/http/body_receiver.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "gateway/infer_codec.h"
+#include "gateway/http/infer_codec.h"
 
 #include <cstdint>
 #include <cstring>

@@ -1,6 +1,6 @@
 // What a connection answers, however its bytes arrive. Its states and their deadlines are in
 // connection_states_test.cc.
-#include "gateway/connection.h"
+#include "gateway/http/connection.h"
 
 #include <gtest/gtest.h>
 

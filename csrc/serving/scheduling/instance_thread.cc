@@ -1,4 +1,4 @@
-#include "serving/instance_thread.h"
+#include "serving/scheduling/instance_thread.h"
 
 #include <sched.h>
 #include <signal.h>

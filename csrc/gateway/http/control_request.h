@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "gateway/body_receiver.h"
+#include "gateway/http/body_receiver.h"
 #include "protocol/http1_response.h"
 
 namespace fastserve {

@@ -1,4 +1,4 @@
-#include "gateway/control_request.h"
+#include "gateway/http/control_request.h"
 
 #include <gtest/gtest.h>
 

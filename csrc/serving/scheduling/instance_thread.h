@@ -14,7 +14,7 @@
 #include <string>
 
 #include "base/status.h"
-#include "serving/scheduler.h"
+#include "serving/scheduling/scheduler.h"
 #include "sync/signal.h"
 
 namespace fastserve {

@@ -1,4 +1,4 @@
-#include "serving/cost_model.h"
+#include "serving/scheduling/cost_model.h"
 
 #include <gtest/gtest.h>
 

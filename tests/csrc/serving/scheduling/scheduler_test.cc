@@ -1,4 +1,4 @@
-#include "serving/scheduler.h"
+#include "serving/scheduling/scheduler.h"
 
 #include <gtest/gtest.h>
 
@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "serving/gate.h"
-#include "serving/instance_thread.h"
 #include "serving/keeping_sink.h"
+#include "serving/scheduling/instance_thread.h"
 
 namespace fastserve {
 namespace {

@@ -1,4 +1,4 @@
-#include "gateway/access_log.h"
+#include "gateway/http/access_log.h"
 
 #include <gtest/gtest.h>
 

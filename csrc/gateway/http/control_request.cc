@@ -1,6 +1,6 @@
-#include "gateway/control_request.h"
+#include "gateway/http/control_request.h"
 
-#include "gateway/connection.h"
+#include "gateway/http/connection.h"
 
 namespace fastserve {
 

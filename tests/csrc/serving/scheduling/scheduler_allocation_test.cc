@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "serving/fake_backend.h"
-#include "serving/scheduler.h"
+#include "serving/scheduling/scheduler.h"
 #include "serving/servable.h"
 
 namespace {

@@ -1,11 +1,11 @@
-#include "gateway/connection.h"
+#include "gateway/http/connection.h"
 
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "gateway/gateway.h"
-#include "gateway/router.h"
+#include "gateway/http/router.h"
 #include "protocol/kserve_rest.h"
 
 namespace fastserve {

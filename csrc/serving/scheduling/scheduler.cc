@@ -1,4 +1,4 @@
-#include "serving/scheduler.h"
+#include "serving/scheduling/scheduler.h"
 
 #include <sched.h>
 

@@ -26,9 +26,9 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "gateway/control_request.h"
 #include "gateway/exchange.h"
-#include "gateway/infer_codec.h"
+#include "gateway/http/control_request.h"
+#include "gateway/http/infer_codec.h"
 #include "protocol/http1.h"
 #include "protocol/http1_response.h"
 

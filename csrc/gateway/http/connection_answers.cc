@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "gateway/connection.h"
 #include "gateway/gateway.h"
+#include "gateway/http/connection.h"
 #include "protocol/kserve_rest.h"
 
 namespace fastserve {
