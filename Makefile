@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test bench micro lint format sanitize fuzz wheel clean
+.PHONY: help setup run test bench micro lint format draw hooks sanitize fuzz wheel clean
 
 PYTHON ?= python3
 # `make test EXTRAS=test,train` also installs what the slower tests need.
@@ -73,6 +73,9 @@ format: .venv/.lint ## Rewrite the sources as the linters want them.
 	@$(BIN)/ruff check -q --fix-only .
 	@$(BIN)/ruff format -q .
 	@git ls-files -co --exclude-standard '*.h' '*.cc' '*.cu' | xargs -r $(BIN)/clang-format -i
+
+draw: setup ## Write anew the parts of documents that are made from tables of the tree.
+	@$(BIN)/python -m tests.tidy.drawing
 
 sanitize: setup ## The C++ tests under ASan with UBSan, then under TSan.
 	@$(BIN)/pytest tests/csrc tests/kernels --cpp-preset=asan $(ARGS)
