@@ -74,6 +74,9 @@ format: .venv/.lint ## Rewrite the sources as the linters want them.
 	@$(BIN)/ruff format -q .
 	@git ls-files -co --exclude-standard '*.h' '*.cc' '*.cu' | xargs -r $(BIN)/clang-format -i
 
+hooks: setup .venv/.lint ## Let git run the quick linters before each commit.
+	@$(BIN)/pre-commit install
+
 draw: setup ## Write anew the parts of documents that are made from tables of the tree.
 	@$(BIN)/python -m tests.tidy.drawing
 

@@ -88,21 +88,25 @@ def tidy_one(source: str) -> str:
     return run("clang-tidy", "--quiet", "-p", str(TIDY_BUILD), *extra, source)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tidy", choices=["changed", "all"], default="changed")
-    parser.add_argument("--since", help="a commit to compare with")
-    options = parser.parse_args()
-    steps: list[tuple[str, Callable[[], str]]] = [
+def steps(tidy: str, since: str | None) -> list[tuple[str, Callable[[], str]]]:
+    """Every linter by its name; .pre-commit-config.yaml has a hook for all but clang-tidy."""
+    return [
         ("ruff check", lambda: run("ruff", "check", ".")),
         ("ruff format", lambda: run("ruff", "format", "--check", ".")),
         ("mypy", lambda: run("mypy")),
         ("clang-format", clang_format),
         ("codespell", lambda: run("codespell")),
-        (f"clang-tidy ({options.tidy})", lambda: clang_tidy(options.tidy, options.since)),
+        (f"clang-tidy ({tidy})", lambda: clang_tidy(tidy, since)),
     ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tidy", choices=["changed", "all"], default="changed")
+    parser.add_argument("--since", help="a commit to compare with")
+    options = parser.parse_args()
     failed = []
-    for name, step in steps:
+    for name, step in steps(options.tidy, options.since):
         started = time.monotonic()
         problem = step()
         verdict = "FAILED" if problem else "ok"
