@@ -17,7 +17,17 @@ from pathlib import Path
 from bench.serve import installation, load, machine, report
 from bench.serve.processes import ServerError
 from bench.serve.report import Row
-from bench.serve.rows import large, mlp, poison, small, start, text
+from bench.serve.rows import (
+    embed,
+    large,
+    loops,
+    mlp,
+    overload,
+    poison,
+    small,
+    start,
+    text,
+)
 from bench.serve.rows.session import Session, WrongAnswerError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +38,9 @@ ROWS: dict[str, Callable[[Session], Row]] = {
     "mlp": mlp.run,
     "poison": poison.run,
     "start": start.run,
+    "embed": embed.run,
+    "loops": loops.run,
+    "overload": overload.run,
 }
 REFUSALS = (
     installation.InstallationError,

@@ -55,17 +55,19 @@ def test_answers_of_another_length_are_refused():
 
 OPEN = (
     '{{"rate_per_s":100.0,"sent":10,"completed":10,"measured":8,"non_2xx":{bad},'
-    '"unanswered":{lost},"queued":1,"late_p99_ns":900,"histogram":[[1000,7],[2000,1]]}}'
+    '"unanswered":{lost},"queued":1,"late_p99_ns":900,"histogram":[[1000,7],[2000,1]],'
+    '"refused":[[500,{bad}]]}}'
 )
 
 
 def test_the_open_loop_client_is_read():
     seen = load.parse_openloop(OPEN.format(bad=0, lost=0))
-    assert seen == load.OpenLoop(100.0, 10, 1, 900, {1000: 7, 2000: 1})
+    assert seen == load.OpenLoop(100.0, 10, 1, 900, {1000: 7, 2000: 1}, {500: 0})
 
 
 def test_missing_and_bad_answers_are_refused():
     with pytest.raises(load.LoadError, match="2 answers were not 2xx"):
         load.parse_openloop(OPEN.format(bad=2, lost=0))
+    assert load.parse_openloop(OPEN.format(bad=2, lost=0), may_refuse=True).refused == {500: 2}
     with pytest.raises(load.LoadError, match="1 requests were never answered"):
         load.parse_openloop(OPEN.format(bad=0, lost=1))

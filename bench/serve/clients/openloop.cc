@@ -1,5 +1,6 @@
 // openloop: sends one fixed HTTP request at a given rate, whatever the server does, and prints a
-// latency histogram as JSON.
+// latency histogram as JSON; what was not answered with 2xx has a histogram of its own, from the
+// moment it was really sent: how quickly a server says no.
 //
 // Latency counts from the moment a request was *meant* to be sent. A closed-loop client waits for a
 // slow answer before it sends again, so a stall of the server hides the requests that the stall
@@ -90,6 +91,7 @@ struct Link {
   int fd = -1;
   bool busy = false;
   int64_t intended_ns = 0;
+  int64_t sent_ns = 0;
   size_t unsent = 0;       // Bytes of the request that the socket has not taken yet.
   std::string head;        // Bytes received until the head is complete.
   int64_t body_left = -1;  // -1 while the head is incomplete.
@@ -128,7 +130,7 @@ class Client {
   int64_t measure_from_ns_ = 0;
   int64_t due_ns_ = INT64_MAX;  // When the next arrival is meant to be sent.
   int64_t sent_ = 0, completed_ = 0, non_2xx_ = 0, in_flight_ = 0, queued_ = 0, measured_ = 0;
-  Histogram latency_, late_;
+  Histogram latency_, refused_, late_;
 };
 
 void Client::Open(Link& link) {
@@ -158,6 +160,7 @@ void Client::Dispatch(int64_t now_ns) {
     link.intended_ns = waiting_.front();
     waiting_.pop_front();
     link.unsent = request_.size();
+    link.sent_ns = now_ns >= 0 ? now_ns : NowNs();
     ++sent_;
     ++in_flight_;
     if (link.intended_ns >= measure_from_ns_) ++measured_;
@@ -234,7 +237,9 @@ void Client::Complete(Link& link) {
   ++completed_;
   --in_flight_;
   if (!link.good) ++non_2xx_;
-  if (link.intended_ns >= measure_from_ns_) latency_.Add(now - link.intended_ns);
+  if (link.intended_ns >= measure_from_ns_) {
+    link.good ? latency_.Add(now - link.intended_ns) : refused_.Add(now - link.sent_ns);
+  }
   link.head.clear();
   link.body_left = -1;
   link.busy = false;
@@ -289,6 +294,8 @@ void Client::Print(double rate_per_s) const {
          static_cast<long long>(queued_), static_cast<long long>(late_.Percentile(0.99)));
   printf("\"histogram\":[");
   latency_.Print();
+  printf("],\"refused\":[");
+  refused_.Print();
   printf("]}\n");
 }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import importlib
 import os
 import signal
 import socket
@@ -17,7 +16,6 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fastserve import _core
 from fastserve.config.options import Options
@@ -27,15 +25,11 @@ from fastserve.control.manager import Manager, Model
 from fastserve.control.repository import ModelSource
 from fastserve.errors import Error
 from fastserve.server import banner, logs
-from fastserve.server.housekeeping import Housekeeper
-from fastserve.server.listen import BACKLOG, url_of
-from fastserve.server.routes import INTERNAL, Response, Router, error_response
-from fastserve.server.transport import connection_factory
+from fastserve.server.front_end import CutOff, FrontEnd
+from fastserve.server.listen import url_of
+from fastserve.server.routes import Router
+from fastserve.server.scrape import Scraper
 
-if TYPE_CHECKING:
-    from fastserve.server.metrics import Snapshot
-
-_DRAIN_POLL_S = 0.02
 # How long another Python thread (a loader, a scrape) may keep the loop from the GIL; 5 ms is
 # Python's default, and many times what a small request takes.
 _SWITCH_INTERVAL_S = 0.001
@@ -83,39 +77,25 @@ class Server:
         self._loop = loop
         serving_map = _core.ServingMap()
         self._manager = Manager(sources, serving_map, Loader(options.model_defaults))
+        self._scraper = Scraper(self._manager, lambda: self._front_end.stats(), loop)
         self._router = Router(
-            self._manager, self._render_metrics, strict_readiness=options.strict_readiness
+            self._manager, self._scraper.render, strict_readiness=options.strict_readiness
         )
-        self._gateway = _core.Gateway(
-            serving_map,
-            loop,
-            self._router.on_control,
-            body_bytes_max=options.body_bytes_max,
-            in_flight_bytes_max=options.in_flight_bytes_max,
-            connections_max=options.connections_max,
-            head_timeout_ns=options.head_timeout_ns,
-            body_timeout_ns=options.body_timeout_ns,
-            idle_timeout_ns=options.idle_timeout_ns,
-            access_log=options.access_log,
-        )
-        self._housekeeper = Housekeeper(self._gateway, loop, logs_access=options.access_log)
+        self._front_end = FrontEnd(options, serving_map, self._router.on_control, loop)
         self._stop: asyncio.Future[int] = loop.create_future()
         self._loaded = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._url = url_of(sockets[0])
-        self._cut_off = 0
+        self._cut_off = CutOff()
 
     @property
     def is_busy(self) -> bool:
         """Whether a thread of the core is still at work: loading, or on a request cut off."""
-        return not self._loaded.is_set() or self._cut_off > 0
+        return not self._loaded.is_set() or self._cut_off.requests > 0
 
     async def serve(self) -> int:
         """Until a signal, or until it is clear that there is nothing to serve; the exit status."""
         self._handle_signals()
-        self._loop.add_reader(self._gateway.fd, self._gateway.drain)
-        make = connection_factory(self._gateway, self._housekeeper.on_connection)
-        servers = [await self._listen(make, sock) for sock in self._sockets]
+        await self._front_end.listen(self._sockets)
         logs.info(f"listening on {self._url}", {"event": "listening", "url": self._url})
         # A daemon: a signal must be able to end the process while an engine reads a large file.
         threading.Thread(target=self._load, name="loader", daemon=True).start()
@@ -125,18 +105,9 @@ class Server:
             # While it still listens: afterwards, the next server may have put its own there.
             if self._options.unix_socket:
                 Path(self._options.unix_socket).unlink(missing_ok=True)
-            for server in servers:
-                server.close()
+            self._front_end.stop_listening()
         await self._drain()
         return status
-
-    async def _listen(
-        self, make: Callable[[], asyncio.BaseProtocol], sock: socket.socket
-    ) -> asyncio.Server:
-        if sock.family == socket.AF_UNIX:
-            return await self._loop.create_unix_server(make, sock=sock, backlog=BACKLOG)
-        # TCP_NODELAY is what both loops set on every connection they accept.
-        return await self._loop.create_server(make, sock=sock, backlog=BACKLOG)
 
     # -- Loading -----------------------------------------------------------------------------
 
@@ -190,55 +161,6 @@ class Server:
             )
             print(f"\n{shown}", file=sys.stderr, flush=True)  # noqa: T201 It is the banner.
 
-    # -- Metrics -----------------------------------------------------------------------------
-
-    def _render_metrics(self, respond: Callable[[Response], None]) -> None:
-        task = self._loop.create_task(self._respond_metrics(respond))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _respond_metrics(self, respond: Callable[[Response], None]) -> None:
-        try:
-            # In a thread, so that neither the first scrape, which imports, nor one of many models
-            # stops the requests.
-            await asyncio.to_thread(importlib.import_module, "fastserve.server.metrics")
-            from fastserve.server import metrics
-
-            body = await asyncio.to_thread(metrics.render, self._snapshot())
-            respond(Response(200, body, (("Content-Type", metrics.CONTENT_TYPE),)))
-        except ImportError:
-            respond(
-                error_response(
-                    501, "metrics need prometheus-client; install it: pip install prometheus-client"
-                )
-            )
-        except Exception:  # noqa: BLE001 It is answered and logged; no scrape may end the task.
-            logs.LOGGER.exception("rendering the metrics failed")
-            respond(error_response(500, INTERNAL))
-
-    def _snapshot(self) -> Snapshot:
-        from fastserve.server import metrics
-
-        models = list(self._manager.models.values())
-        return metrics.Snapshot(
-            versions=tuple(
-                metrics.VersionStats(model.name, number, loaded.load_ns, loaded.servable.stats())
-                for model in models
-                for number, loaded in sorted(model.loaded.items())
-            ),
-            gateway=self._gateway.stats(),
-            connections=self._gateway.connections,
-            in_flight=self._gateway.in_flight,
-            states={
-                key: state
-                for model in models
-                for key, state in (
-                    [((model.name, str(n)), s.state.value) for n, s in sorted(model.states.items())]
-                    or [((model.name, ""), "FAILED" if model.problem else "WAITING")]
-                )
-            },
-        )
-
     # -- The end -----------------------------------------------------------------------------
 
     def _handle_signals(self) -> None:
@@ -274,24 +196,16 @@ class Server:
 
     async def _drain(self) -> None:
         began_s = self._loop.time()
-        deadline_s = began_s + self._options.drain_timeout_ns / 1e9
-        self._gateway.begin_drain()
-        # Connections too: an answer is out of our hands only when its connection is closed.
-        while self._gateway.in_flight > 0 or self._gateway.connections > 0:
-            if self._loop.time() >= deadline_s:
-                break
-            await asyncio.sleep(_DRAIN_POLL_S)
-        self._cut_off, left_open = self._gateway.in_flight, self._gateway.connections
-        self._housekeeper.stop()
-        self._loop.remove_reader(self._gateway.fd)
+        self._cut_off = cut_off = await self._front_end.drain()
         if not self.is_busy:
             with contextlib.suppress(Error, _core.CoreError):
                 self._manager.retire_all()
         took = format_duration_ns(round((self._loop.time() - began_s) * 1e9))
-        if self._cut_off or left_open:
+        if cut_off != CutOff():
             logs.warning(
                 f"drained for {took}, until the time was up; cut off:"
-                f" {_count(self._cut_off, 'request')}, {_count(left_open, 'connection')}"
+                f" {_count(cut_off.requests, 'request')},"
+                f" {_count(cut_off.connections, 'connection')}"
             )
         else:
             logs.info(f"drained in {took}; nothing was cut off")

@@ -1,0 +1,101 @@
+"""FrontEnd: one event loop's share of the server.
+
+Its gateway, its listening sockets, its housekeeping and its end. What the loops share, the models
+and what is said about them, is given to it: `on_control` answers whatever is no inference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fastserve import _core
+from fastserve.config.options import Options
+from fastserve.server.housekeeping import Housekeeper
+from fastserve.server.listen import BACKLOG
+from fastserve.server.transport import connection_factory
+
+_DRAIN_POLL_S = 0.02
+
+
+@dataclass(frozen=True)
+class FrontEndStats:
+    """What one loop counted: Gateway.stats(), and what is there now."""
+
+    gateway: Mapping[str, int]
+    connections: int
+    in_flight: int
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """What was still there when the time to drain was up."""
+
+    requests: int = 0
+    connections: int = 0
+
+
+class FrontEnd:
+    """Threads: the loop's."""
+
+    def __init__(
+        self,
+        options: Options,
+        serving_map: _core.ServingMap,
+        on_control: Callable[[_core.ControlRequest], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._loop = loop
+        self._drain_timeout_s = options.drain_timeout_ns / 1e9
+        self._gateway = _core.Gateway(
+            serving_map,
+            loop,
+            on_control,
+            body_bytes_max=options.body_bytes_max,
+            in_flight_bytes_max=options.in_flight_bytes_max,
+            connections_max=options.connections_max,
+            head_timeout_ns=options.head_timeout_ns,
+            body_timeout_ns=options.body_timeout_ns,
+            idle_timeout_ns=options.idle_timeout_ns,
+            access_log=options.access_log,
+        )
+        self._housekeeper = Housekeeper(self._gateway, loop, logs_access=options.access_log)
+        self._servers: list[asyncio.Server] = []
+
+    async def listen(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept connections on bound sockets; they are closed with the front end."""
+        self._loop.add_reader(self._gateway.fd, self._gateway.drain)
+        make = connection_factory(self._gateway, self._housekeeper.on_connection)
+        for sock in sockets:
+            if sock.family == socket.AF_UNIX:
+                start = self._loop.create_unix_server(make, sock=sock, backlog=BACKLOG)
+            else:
+                # TCP_NODELAY is what both loops set on every connection they accept.
+                start = self._loop.create_server(make, sock=sock, backlog=BACKLOG)
+            self._servers.append(await start)
+
+    def stats(self) -> FrontEndStats:
+        return FrontEndStats(
+            self._gateway.stats(), self._gateway.connections, self._gateway.in_flight
+        )
+
+    def stop_listening(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    async def drain(self) -> CutOff:
+        """Let what is in flight finish, for the drain timeout at most; then nothing is served."""
+        self.stop_listening()
+        deadline_s = self._loop.time() + self._drain_timeout_s
+        self._gateway.begin_drain()
+        # Connections too: an answer is out of our hands only when its connection is closed.
+        while self._gateway.in_flight > 0 or self._gateway.connections > 0:
+            if self._loop.time() >= deadline_s:
+                break
+            await asyncio.sleep(_DRAIN_POLL_S)
+        self._housekeeper.stop()
+        self._loop.remove_reader(self._gateway.fd)
+        return CutOff(self._gateway.in_flight, self._gateway.connections)

@@ -1,0 +1,83 @@
+"""What /metrics answers: everything that was counted, at one moment.
+
+prometheus_client takes longer to import than the server to start, so the first scrape brings it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fastserve.control.manager import Manager
+from fastserve.server import logs
+from fastserve.server.front_end import FrontEndStats
+from fastserve.server.routes import INTERNAL, Response, error_response
+
+if TYPE_CHECKING:
+    from fastserve.server.metrics import Snapshot
+
+
+class Scraper:
+    """Threads: the loop's; the text is made on another one."""
+
+    def __init__(
+        self,
+        manager: Manager,
+        stats: Callable[[], FrontEndStats],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._manager = manager
+        self._stats = stats
+        self._loop = loop
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def render(self, respond: Callable[[Response], None]) -> None:
+        """Answer a scrape, some time later."""
+        task = self._loop.create_task(self._respond(respond))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _respond(self, respond: Callable[[Response], None]) -> None:
+        try:
+            # In a thread, so that neither the first scrape, which imports, nor one of many models
+            # stops the requests.
+            await asyncio.to_thread(importlib.import_module, "fastserve.server.metrics")
+            from fastserve.server import metrics
+
+            body = await asyncio.to_thread(metrics.render, self._snapshot())
+            respond(Response(200, body, (("Content-Type", metrics.CONTENT_TYPE),)))
+        except ImportError:
+            respond(
+                error_response(
+                    501, "metrics need prometheus-client; install it: pip install prometheus-client"
+                )
+            )
+        except Exception:  # noqa: BLE001 It is answered and logged; no scrape may end the task.
+            logs.LOGGER.exception("rendering the metrics failed")
+            respond(error_response(500, INTERNAL))
+
+    def _snapshot(self) -> Snapshot:
+        from fastserve.server import metrics
+
+        models = list(self._manager.models.values())
+        stats = self._stats()
+        return metrics.Snapshot(
+            versions=tuple(
+                metrics.VersionStats(model.name, number, loaded.load_ns, loaded.servable.stats())
+                for model in models
+                for number, loaded in sorted(model.loaded.items())
+            ),
+            gateway=stats.gateway,
+            connections=stats.connections,
+            in_flight=stats.in_flight,
+            states={
+                key: state
+                for model in models
+                for key, state in (
+                    [((model.name, str(n)), s.state.value) for n, s in sorted(model.states.items())]
+                    or [((model.name, ""), "FAILED" if model.problem else "WAITING")]
+                )
+            },
+        )
