@@ -79,6 +79,7 @@ hooks: setup .venv/.lint ## Let git run the quick linters before each commit.
 
 draw: setup ## Write anew the parts of documents that are made from tables of the tree.
 	@$(BIN)/python -m tests.tidy.drawing
+	@$(BIN)/python -m tests.examples.tables
 
 sanitize: setup ## The C++ tests under ASan with UBSan, then under TSan.
 	@$(BIN)/pytest tests/csrc tests/kernels --cpp-preset=asan $(ARGS)

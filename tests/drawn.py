@@ -11,6 +11,7 @@ what would be written now.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +42,7 @@ def fenced(text: str) -> str:
     return f"```text\n{text}\n```\n"
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table; a bar inside a cell would end it."""
     lines = [head, ("---",) * len(head), *rows]
     return "".join(

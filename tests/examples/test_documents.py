@@ -62,11 +62,20 @@ def test_the_picture_is_what_the_demo_prints(run_example):
     assert steady(picture) == steady(printed)
 
 
+def anchor(heading: str) -> str:
+    """As GitHub makes it of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_link_inside_the_tree_leads_somewhere(document, root):
-    links = re.findall(r"\]\((?!https?:)([^)#]*)", documents.read(document))
-    folder = (root / document).parent
-    assert [link for link in links if link and not (folder / link).exists()] == []
+    for link in re.findall(r"\]\((?!https?:)([^)]*)\)", documents.read(document)):
+        path, _, part = link.partition("#")
+        target = (root / document).parent / path if path else root / document
+        assert target.exists(), link
+        if part:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+            assert part in map(anchor, headings), link
 
 
 def test_the_readme_has_links():
@@ -82,12 +91,27 @@ def own_commands(text: str) -> Iterator[list[str]]:
     outside = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     called += re.findall(r"`((?:\.venv/bin/)?fastserve [^`]+)`", outside)
     for command in called:
-        for part in re.split(r"&&|\|\|?|;|>\s*\S+|\n(?=\S)", command.replace("\\\n", " ")):
-            words = shlex.split(part)
+        for words in simple_commands(command):
             while words and (words[0] == "env" or "=" in words[0]):
                 words.pop(0)
             if words and words[0].rpartition("/")[2] == "fastserve":
                 yield words[1:]
+
+
+def simple_commands(line: str) -> Iterator[list[str]]:
+    """The words of each command of a list or a pipeline, without redirections."""
+    lexer = shlex.shlex(line.replace("\\\n", " "), posix=True, punctuation_chars=";|&<>")
+    lexer.whitespace_split, lexer.commenters = True, ""
+    words: list[str] = []
+    for token in lexer:
+        if token[0] in "<>":
+            next(lexer)
+        elif token[0] in ";|&":
+            yield words
+            words = []
+        else:
+            words.append(token)
+    yield words
 
 
 def parse(words: list[str]) -> None:
@@ -108,6 +132,13 @@ def parse(words: list[str]) -> None:
 def test_every_command_of_fastserve_can_be_parsed(document):
     for words in own_commands(documents.read(document)):
         parse(words)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_variable_of_fastserve_is_an_option(document):
+    known = {f"FASTSERVE_{key.upper()}" for key in (*options.BY_KEY, "paths", "config")}
+    named = set(re.findall(r"FASTSERVE_[A-Z_]*[A-Z]", documents.read(document)))
+    assert named <= known
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
