@@ -148,6 +148,14 @@ def test_every_target_of_make_exists(document, root):
     assert set(named) <= set(made)
 
 
+def test_every_path_that_contributors_are_told_exists(root):
+    text = documents.read("CONTRIBUTING.md")
+    named = re.findall(r"`((?:\w+/)+[\w./]*)`", text)
+    made_up = {path for path in named if re.search(r"/(test_)?x[._]", path)}
+    assert len(made_up) == 4
+    assert [path for path in set(named) - made_up if not (root / path).exists()] == []
+
+
 def test_commands_are_found_wherever_they_stand():
     text = (
         "say `fastserve check a b`\n```console\n$ x && env A=b .venv/bin/fastserve run \\\n  m\n```"
