@@ -23,6 +23,9 @@ BLOCK = re.compile(
     r"^(?:<!-- (serve|run|demo|file|shown:)(?: ([^\n]*?))? -->\n)?```(\w+)\n(.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+# Pages of what is written and not there yet: everything of them is checked but the execution of
+# their blocks. Empty it when `import fastserve` has a Server; a test insists.
+NOT_YET = frozenset({"docs/embed.md"})
 READY_TIMEOUT_S = 60
 COMMAND_TIMEOUT_S = 60
 
@@ -67,18 +70,22 @@ def environment(folder: Path) -> dict[str, str]:
     return kept | {"PATH": f"{folder / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 class Servers:
     """At most one server at a time, each on a port of its own."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._child: subprocess.Popen[bytes] | None = None
-        self.port = 0
+        self.port = free_port()
 
     def start(self, command: str) -> None:
         self.stop()
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         words = [*shlex.split(command), "--port", str(self.port)]
         self._child = subprocess.Popen(words, cwd=self._folder, env=environment(self._folder))
         deadline_s = time.monotonic() + READY_TIMEOUT_S
