@@ -18,6 +18,7 @@ constexpr int64_t kUnknownRows = -1;
 constexpr size_t kQueueDepthMax = 1 << 20;
 constexpr int kInstancesMax = 1024;
 constexpr Nanos kQueueDelayMax = 3600 * kSecond;
+constexpr size_t kPreferredSizesMax = 1024;
 
 Status CheckOptions(const ServableOptions& options) {
   const auto within = [&options](const char* what, auto value, auto least, auto most) -> Status {
@@ -31,6 +32,8 @@ Status CheckOptions(const ServableOptions& options) {
   FS_RETURN_IF_ERROR(within("queue depth", options.queue_depth, size_t{1}, kQueueDepthMax));
   FS_RETURN_IF_ERROR(
       within("queue delay in ns", options.max_queue_delay, Nanos{0}, kQueueDelayMax));
+  FS_RETURN_IF_ERROR(within("number of preferred batch sizes", options.preferred_batch_sizes.size(),
+                            size_t{0}, kPreferredSizesMax));
   for (const int64_t rows : options.preferred_batch_sizes) {
     FS_RETURN_IF_ERROR(within("preferred batch size", rows, int64_t{1}, options.max_batch_size));
   }
@@ -142,8 +145,21 @@ Result<std::shared_ptr<Servable>> Servable::Create(std::shared_ptr<Backend> back
 }
 
 Servable::~Servable() {
+  if (scheduler_ != nullptr && scheduler_->was_forked()) {
+    Abandon();
+    return;
+  }
   if (scheduler_ != nullptr) scheduler_->Stop();
   threads_.clear();
+}
+
+// The engine's own threads, and its locks, are as little there as ours: nothing is destroyed, so
+// that nothing waits for them.
+void Servable::Abandon() {
+  for (auto& thread : threads_) (void)thread.release();
+  (void)scheduler_.release();
+  (void)pool_.release();
+  (void)new std::shared_ptr<Backend>(std::move(backend_));
 }
 
 Status Servable::MatchSignature() {
@@ -281,7 +297,17 @@ void Servable::Submit(RequestPtr request) { scheduler_->Submit(std::move(request
 
 Nanos Servable::RunHere(Nanos budget) { return scheduler_->RunHere(budget); }
 
+void Servable::RunUntil(const std::atomic<bool>& done) { scheduler_->RunUntil(done); }
+
 void Servable::Wake() { scheduler_->Wake(); }
+
+Nanos Servable::Sweep() { return scheduler_->Sweep(); }
+
+void Servable::NoteCancelled() { scheduler_->NoteCancelled(); }
+
+Nanos Servable::ExpectedWait() const { return scheduler_->ExpectedWait(); }
+
+double Servable::busy_share() const { return scheduler_->busy_share(); }
 
 size_t Servable::queue_depth() const { return scheduler_->queue_depth(); }
 

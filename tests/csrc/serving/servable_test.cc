@@ -54,7 +54,8 @@ TEST(Servable, RunsOnTheCallersThreadWhatIsKnownToBeShort) {
   for (size_t i = 0; i < static_cast<size_t>(id); ++i) {
     EXPECT_EQ(sink.FloatsOf(i), (std::vector<float>{float(i) + 1, 3}));
     EXPECT_GT(sink[i].started_ns, 0);
-    EXPECT_GE(sink[i].computed_ns, sink[i].started_ns);
+    EXPECT_GE(sink[i].staged_ns, sink[i].started_ns);
+    EXPECT_GE(sink[i].computed_ns, sink[i].staged_ns);
   }
   EXPECT_EQ(servable->queue_depth(), 0u);
 }
@@ -89,7 +90,7 @@ TEST(Servable, WarmsUpEverySizeOfEveryInstanceUncounted) {
   ASSERT_EQ(runs.size(), 5u);
   for (const int64_t rows : {1, 2, 4, 8, 12}) EXPECT_GE(runs[rows], 4) << rows;
   EXPECT_EQ(servable->stats().executions.value(), 0u);
-  EXPECT_EQ(servable->stats().compute.count(), 0u);
+  EXPECT_EQ(servable->stats().run.count(), 0u);
 }
 
 // A model whose tokens must not be zero, say: it serves all the same.
@@ -174,6 +175,8 @@ TEST(ServableCreate, RefusesWhatDoesNotFitTheEngine) {
             "model 'm': queue depth is 0, expected 1 to 1048576");
   EXPECT_EQ(message([](auto& o) { o.preferred_batch_sizes = {4, 16}; }),
             "model 'm': preferred batch size is 16, expected 1 to 8");
+  EXPECT_EQ(message([](auto& o) { o.preferred_batch_sizes.assign(2000, 4); }),
+            "model 'm': number of preferred batch sizes is 2000, expected 0 to 1024");
   EXPECT_EQ(message([](auto& o) { o.inputs = {X({4, 2})}; }),
             "max_batch_size is 8, but input 'x' of shape [4,2] has no first dimension of any "
             "length: expected max_batch_size 0");
