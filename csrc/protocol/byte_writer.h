@@ -5,7 +5,7 @@
 //   ByteWriter::Storage bytes = out.Release();   // handed to the socket, nothing copied
 //
 // Clear() keeps the capacity, so that a writer that is reused stops allocating. Memory that cannot
-// be had stops the process: a response that was already computed has no better place to go.
+// be had is std::bad_alloc, as of a vector; what was written stays.
 // Threads: none; one writer belongs to one thread.
 #pragma once
 
@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -87,9 +88,10 @@ class ByteWriter {
   // Doubling, so that appending n bytes copies O(n); 512 holds the head of a small response.
   void Grow(size_t bytes) {
     const size_t capacity = std::max({size_ + bytes, 2 * capacity_, size_t{512}});
-    char* const held = bytes_.release();  // realloc frees or keeps it.
-    bytes_.reset(static_cast<char*>(std::realloc(held, capacity)));
-    FS_CHECK(bytes_ != nullptr);
+    auto* const grown = static_cast<char*>(std::realloc(bytes_.get(), capacity));
+    if (grown == nullptr) throw std::bad_alloc();
+    static_cast<void>(bytes_.release());  // realloc has freed it, or it is `grown` itself.
+    bytes_.reset(grown);
     capacity_ = capacity;
   }
 
