@@ -11,10 +11,8 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <new>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -25,11 +23,8 @@ namespace fastserve {
 
 class ByteWriter {
  public:
-  struct Free {
-    void operator()(char* bytes) const { std::free(bytes); }
-  };
   struct Storage {
-    std::unique_ptr<char, Free> bytes;
+    std::unique_ptr<char[]> bytes;
     size_t size = 0;
   };
 
@@ -88,14 +83,13 @@ class ByteWriter {
   // Doubling, so that appending n bytes copies O(n); 512 holds the head of a small response.
   void Grow(size_t bytes) {
     const size_t capacity = std::max({size_ + bytes, 2 * capacity_, size_t{512}});
-    auto* const grown = static_cast<char*>(std::realloc(bytes_.get(), capacity));
-    if (grown == nullptr) throw std::bad_alloc();
-    static_cast<void>(bytes_.release());  // realloc has freed it, or it is `grown` itself.
-    bytes_.reset(grown);
+    std::unique_ptr<char[]> grown(new char[capacity]);
+    if (size_ > 0) std::memcpy(grown.get(), bytes_.get(), size_);
+    bytes_ = std::move(grown);
     capacity_ = capacity;
   }
 
-  std::unique_ptr<char, Free> bytes_;
+  std::unique_ptr<char[]> bytes_;
   size_t size_ = 0;
   size_t capacity_ = 0;
 };
