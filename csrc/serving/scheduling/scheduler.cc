@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <new>
+#include <ostream>
 #include <utility>
 
 #include "base/check.h"
@@ -28,11 +29,16 @@ WaitEstimate::Options EstimateOf(const DynamicBatcher::Options& batching, size_t
           .queue_delay_max = batching.queue_delay_max};
 }
 
-// For people: "850 us", "120 ms".
-std::string About(Nanos duration) {
-  const bool is_long = duration >= 10 * kMillisecond;
-  return StrCat(duration / (is_long ? kMillisecond : kMicrosecond), is_long ? " ms" : " us");
-}
+// A duration for people: "850 us", "120 ms". Written where it is wanted, so that it needs no
+// memory.
+struct About {
+  Nanos duration;
+
+  friend std::ostream& operator<<(std::ostream& out, const About& about) {
+    if (about.duration >= 10 * kMillisecond) return out << about.duration / kMillisecond << " ms";
+    return out << about.duration / kMicrosecond << " us";
+  }
+};
 
 }  // namespace
 
@@ -98,7 +104,7 @@ void Scheduler::Submit(RequestPtr request) {
     const Nanos left = request->deadline_ns - request->submitted_ns;
     return End(std::move(request),
                Unavailable(options_.model, " is busy: the request would be answered in about ",
-                           About(expected), ", its deadline is in ", About(left)));
+                           About{expected}, ", its deadline is in ", About{left}));
   }
   if (!ReservePlace()) {
     options_.batch.stats->CountFailure(FailureReason::kRejected);
