@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from fastserve import _core
 from fastserve.config.model_config import ModelConfig
-from fastserve.control.loader import Loaded, Loader
+from fastserve.control.loader import Loaded
 from fastserve.control.repository import ModelSource
 from fastserve.control.state import State, VersionState
 from fastserve.errors import Error
@@ -60,9 +61,23 @@ class Model:
         return "; ".join(reasons) or "no version of it is served"
 
 
+class VersionLoader(Protocol):
+    """A Loader, or what loads into several processes at once."""
+
+    def read_config(self, source: ModelSource) -> ModelConfig: ...
+    def load(self, source: ModelSource, version: int, config: ModelConfig) -> Loaded: ...
+
+
+class Published(Protocol):
+    """_core.ServingMap, or the maps of several processes; `servable` is what the loader made."""
+
+    def publish(self, servable: Any) -> None: ...
+    def retire(self, name: str, version: int) -> None: ...
+
+
 class Manager:
     def __init__(
-        self, sources: Sequence[ModelSource], serving_map: _core.ServingMap, loader: Loader
+        self, sources: Sequence[ModelSource], serving_map: Published, loader: VersionLoader
     ) -> None:
         self._serving_map = serving_map
         self._loader = loader

@@ -10,6 +10,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fastserve import _core
 from fastserve.config.options import Options
@@ -37,6 +38,15 @@ class CutOff:
     connections: int = 0
 
 
+def _of_newer_cores(options: Options) -> dict[str, Any]:
+    signature = _core.Gateway.__init__.__doc__ or ""
+    values = {
+        "connections_per_client_max": options.connections_per_client_max,
+        "drain_grace_ns": options.drain_grace_ns,
+    }
+    return {name: value for name, value in values.items() if f"{name}:" in signature}
+
+
 class FrontEnd:
     """Threads: the loop's."""
 
@@ -60,6 +70,7 @@ class FrontEnd:
             body_timeout_ns=options.body_timeout_ns,
             idle_timeout_ns=options.idle_timeout_ns,
             access_log=options.access_log,
+            **_of_newer_cores(options),
         )
         self._housekeeper = Housekeeper(self._gateway, loop, logs_access=options.access_log)
         self._servers: list[asyncio.Server] = []
@@ -80,6 +91,12 @@ class FrontEnd:
         return FrontEndStats(
             self._gateway.stats(), self._gateway.connections, self._gateway.in_flight
         )
+
+    def debug(self, limit: int) -> dict[str, Any]:
+        """What is in flight and where it stands, the oldest first."""
+        ask = getattr(self._gateway, "debug", None)
+        shown: dict[str, Any] = ask(limit) if ask else {"connections": self._gateway.connections}
+        return shown
 
     def stop_listening(self) -> None:
         for server in self._servers:
