@@ -36,6 +36,11 @@ async def _nothing(_: Member) -> None:
     return None
 
 
+def _log_failure(keeper: asyncio.Task[None]) -> None:
+    if not keeper.cancelled() and keeper.exception() is not None:
+        logs.LOGGER.error("a loop is not looked after any more", exc_info=keeper.exception())
+
+
 @dataclass
 class _Slot(Generic[M]):
     number: int
@@ -75,6 +80,8 @@ class Fleet(Generic[M]):
             loop.create_task(self._keep(slot, started))
             for slot, started in zip(self._slots, first, strict=True)
         ]
+        for keeper in self._keepers:
+            keeper.add_done_callback(_log_failure)
         await asyncio.gather(*first)
 
     async def accept(self) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from fastserve.config.options import Options
 from fastserve.errors import Error
+from fastserve.server import logs
 from fastserve.server.front_end import CutOff
 from fastserve.server.loops.channel import Channel, Message
 from fastserve.server.loops.member import End, ForwardedRequest
@@ -69,6 +70,11 @@ class ProcessLoop:
             )
         self._channel = await Channel.open(ours)
         self._reading = asyncio.create_task(self._read(self._channel))
+        pid = self._process.pid
+        logs.info(
+            f"loop {self.number} is process {pid}",
+            {"event": "loop_started", "loop": self.number, "pid": pid},
+        )
         await self._ask("start", pickle.dumps(self._options), sockets=fds, parent=os.getpid())
 
     async def accept(self) -> None:

@@ -121,7 +121,11 @@ class ThreadLoop:
     def _run(self) -> None:
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                end = End("its drain", runner.run(self._serve()))
+                try:
+                    end = End("its drain", runner.run(self._serve()))
+                except BaseException:
+                    self._front_end.stop_listening()  # A loop is closed without open sockets.
+                    raise
         except BaseException as error:  # noqa: BLE001 Its slot decides what becomes of it.
             logs.LOGGER.error("loop %d broke", self.number, exc_info=error)
             end = End(f"{type(error).__name__}: {error}")
