@@ -124,7 +124,7 @@ class ThreadLoop:
                 try:
                     end = End("its drain", runner.run(self._serve()))
                 except BaseException:
-                    self._front_end.stop_listening()  # A loop is closed without open sockets.
+                    self._close_sockets()
                     raise
         except BaseException as error:  # noqa: BLE001 Its slot decides what becomes of it.
             logs.LOGGER.error("loop %d broke", self.number, exc_info=error)
@@ -134,6 +134,12 @@ class ThreadLoop:
             self.last_words = self._stats()
         with contextlib.suppress(RuntimeError):  # The process ends.
             self._parent.call_soon_threadsafe(self._on_end, end)
+
+    def _close_sockets(self) -> None:
+        """A loop is closed without open sockets. It may have broken before it had a front end."""
+        front_end = getattr(self, "_front_end", None)
+        if front_end is not None:
+            front_end.stop_listening()
 
     async def _serve(self) -> CutOff:
         self._loop = asyncio.get_running_loop()

@@ -48,7 +48,7 @@ class Puppet:
     async def debug(self, limit: int) -> dict[str, Any]:
         if self.is_silent:
             await asyncio.get_running_loop().create_future()
-        return {"connections": 1}
+        return {"connections": 1, "limit": limit}
 
     def begin_drain(self) -> None:
         self.said.append("drain")
@@ -194,7 +194,7 @@ def test_a_silent_loop_holds_nobody_up(monkeypatch):
         assert (await theatre.fleet.collect()).gateway["requests"] == 13
         shown = await theatre.fleet.debug(10)
         assert "no answer" in shown[0]["problem"]
-        assert shown[1] == {"loop": 1, "state": "serving", "connections": 1}
+        assert shown[1] == {"loop": 1, "state": "serving", "connections": 1, "limit": 10}
 
     play(2, act)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import re
@@ -113,7 +114,7 @@ def test_a_loop_that_is_killed_comes_back_and_the_others_serve(two):
     # Each client may have had one request with the loop that was killed.
     assert len(load.failed) <= 4, load.failed
     assert "loop 0 ended with signal SIGKILL" in two.log()
-    for earlier, later in zip(seen, seen[1:], strict=False):
+    for earlier, later in itertools.pairwise(seen):
         for name, value in earlier.items():
             if name.split("{")[0].endswith(("_total", "_bucket", "_count", "_sum")):
                 assert later.get(name, -1) >= value, name
