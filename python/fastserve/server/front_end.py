@@ -103,10 +103,11 @@ class FrontEnd:
             server.close()
         self._servers.clear()
 
-    async def drain(self) -> CutOff:
+    async def drain(self, limit_s: float | None = None) -> CutOff:
         """Let what is in flight finish, for the drain timeout at most; then nothing is served."""
         self.stop_listening()
-        deadline_s = self._loop.time() + self._drain_timeout_s
+        limit_s = self._drain_timeout_s if limit_s is None else limit_s
+        deadline_s = self._loop.time() + limit_s
         self._gateway.begin_drain()
         # Connections too: an answer is out of our hands only when its connection is closed.
         while self._gateway.in_flight > 0 or self._gateway.connections > 0:
