@@ -101,7 +101,10 @@ class Manager:
             list(pool.map(lambda m: self._load_model(m, on_warning, self._loader), models))
 
     def load(
-        self, source: ModelSource, on_warning: Callable[[str], None], loader: VersionLoader | None = None
+        self,
+        source: ModelSource,
+        on_warning: Callable[[str], None],
+        loader: VersionLoader | None = None,
     ) -> Model:
         """Load one more model while others are served.
 
@@ -166,7 +169,9 @@ class Manager:
             model.loaded.pop(version, None)
             self._serving_map.retire(model.name, version)
 
-    def _load_model(self, model: Model, on_warning: Callable[[str], None], loader: VersionLoader) -> None:
+    def _load_model(
+        self, model: Model, on_warning: Callable[[str], None], loader: VersionLoader
+    ) -> None:
         try:
             if model.source.problem:
                 raise Error("NOT_FOUND", model.source.problem)

@@ -13,6 +13,7 @@ from fastserve.config.units import format_duration_ns
 from fastserve.control.manager import Manager
 from fastserve.server import logs
 from fastserve.server.front_end import CutOff, FrontEnd, FrontEndStats
+from fastserve.server.loops.single import SingleLoop
 from fastserve.server.routes import Router
 from fastserve.server.scrape import Scraper
 
@@ -28,12 +29,14 @@ class Endpoint:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._options = options
-        self._scraper = Scraper(manager, self.stats, loop)
+        self._front_end = FrontEnd(
+            options, serving_map, lambda request: self._router.on_control(request), loop
+        )
+        self._scraper = Scraper(manager, SingleLoop(self._front_end), loop)
         self._router = Router(
             manager, self._scraper.render, strict_readiness=options.strict_readiness
         )
         self._router.is_starting = False  # Models come and go; there is no first attempt to await.
-        self._front_end = FrontEnd(options, serving_map, self._router.on_control, loop)
 
     async def open(self, sockets: Sequence[socket.socket]) -> None:
         await self._front_end.listen(sockets)

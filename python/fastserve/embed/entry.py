@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from fastserve import _core
-from fastserve.control.loader import Loaded
+from fastserve.control.loader import Counted, Loaded
 from fastserve.embed.stats import ModelStats, from_core
 from fastserve.errors import Error
 
@@ -47,7 +47,7 @@ class Entry:
         self.caller: _core.Caller | Gone = _core.Caller(
             serving_map, loaded.name, str(loaded.version), error=Error
         )
-        self._servable: _core.Servable | None = loaded.servable
+        self._servable: Counted | None = loaded.servable
 
     @property
     def is_loaded(self) -> bool:

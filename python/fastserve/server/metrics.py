@@ -270,30 +270,26 @@ def _batches(versions: Iterable[VersionStats]) -> Iterator[Metric]:
 _PHASES = (
     ("receive", "Time from a request's first byte to its last."),
     ("queue", "Time that requests wait before their batch runs."),
-    ("stage", "Time that the rows of a batch are gathered."),
-    ("run", "Time that the engine runs."),
-    ("compute", "Time that the model runs."),
-    ("finish", "Time that the answers are taken out of a batch."),
-    ("send", "Time from a finished run to the answer's hand-over to the socket."),
+    ("stage", "Time to gather a batch."),
+    ("run", "Time that the model runs."),
+    ("finish", "Time to check a batch's answer and hand out its rows."),
+    ("send", "Time from the end of a model's run until the answer is handed to the socket."),
     ("request", "Time from a request's last byte to its answer."),
 )
 
 
 def _durations(versions: tuple[VersionStats, ...]) -> Iterator[Metric]:
     for phase, help_text in _PHASES:
-        key = f"{phase}_ns"
-        if versions and not any(key in item.stats for item in versions):
-            continue
         family = HistogramMetricFamily(
             f"fastserve_{phase}_duration_seconds", help_text, labels=_LABELS
         )
         for item in versions:
-            if key in item.stats:
-                family.add_metric(
-                    item.labels,
-                    buckets=_cumulative(item.stats[key]["buckets"]),
-                    sum_value=item.stats[key]["sum_ns"] / 1e9,
-                )
+            histogram = item.stats[f"{phase}_ns"]
+            family.add_metric(
+                item.labels,
+                buckets=_cumulative(histogram["buckets"]),
+                sum_value=histogram["sum_ns"] / 1e9,
+            )
         yield family
 
 

@@ -28,7 +28,7 @@ class Loops(Protocol):
 class SingleLoop:
     """It runs on the loop that the server itself runs on."""
 
-    def __init__(self, front_end: FrontEnd, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, front_end: FrontEnd, sockets: Sequence[socket.socket] = ()) -> None:
         self._front_end = front_end
         self._sockets = sockets
         self.restarts = 0
