@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastserve import _core
 from fastserve.config.options import Options
@@ -25,18 +26,17 @@ from fastserve.control.loader import Loader
 from fastserve.control.manager import Manager, Model
 from fastserve.control.repository import ModelSource
 from fastserve.errors import Error
-from fastserve.server import banner, debug, logs
+from fastserve.server import banner, logs
+from fastserve.server.debug import DebugEndpoint
 from fastserve.server.front_end import CutOff, FrontEnd
 from fastserve.server.listen import of_loop, url_of
 from fastserve.server.loops.event_loop import loop_factory, set_switch_interval
-from fastserve.server.loops.fleet import Fleet
-from fastserve.server.loops.hand_over import HandOver
-from fastserve.server.loops.process_loop import ProcessLoop
-from fastserve.server.loops.remote_models import RemoteModels
 from fastserve.server.loops.single import Loops, SingleLoop
-from fastserve.server.loops.thread_loop import ThreadLoop
-from fastserve.server.routes import ControlRequest, Respond, Router, error_response, json_response
+from fastserve.server.routes import ControlRequest, Router
 from fastserve.server.scrape import Scraper
+
+if TYPE_CHECKING:
+    from fastserve.server.loops.hand_over import HandOver
 
 
 def run(
@@ -92,7 +92,7 @@ class Server:
             self._manager,
             self._scraper.render,
             strict_readiness=options.strict_readiness,
-            render_debug=self._render_debug,
+            render_debug=DebugEndpoint(options, self._manager, self._loops).render,
             is_served=lambda: self._loops.is_serving(),
         )
         self._stop: asyncio.Future[int] = self._loop.create_future()
@@ -104,30 +104,47 @@ class Server:
     def _compose(self, sources: Sequence[ModelSource]) -> tuple[Manager, Loops]:
         """What the models are loaded into, and what serves them."""
         options, loader = self._options, Loader(self._options.model_defaults)
-        share = options.of_one_loop()
-
-        def sockets(number: int) -> list[socket.socket]:
-            return of_loop(self._sockets, number, options.loops)
-
         if options.loops > 1 and options.loop_kind == "process":
-            fleet = Fleet(
-                options,
-                lambda number: ProcessLoop(number, share, sockets(number), self._on_control),
-                lambda member: remote.prepare(member),
-            )
-            remote = RemoteModels(fleet, loader, self._loop)
-            return Manager(sources, remote, remote), fleet
+            return self._compose_processes(sources, loader)
         serving_map = _core.ServingMap()
         manager = Manager(sources, serving_map, loader)
         if options.loops > 1:
-            return manager, Fleet(
-                options,
-                lambda number: ThreadLoop(
-                    number, share, serving_map, sockets(number), self._on_control
-                ),
-            )
+            return manager, self._compose_threads(serving_map)
         front_end = FrontEnd(options, serving_map, self._on_control, self._loop)
         return manager, SingleLoop(front_end, self._sockets)
+
+    # What several loops need is imported by who has several: one starts without it.
+
+    def _compose_processes(
+        self, sources: Sequence[ModelSource], loader: Loader
+    ) -> tuple[Manager, Loops]:
+        from fastserve.server.loops.fleet import Fleet
+        from fastserve.server.loops.process_loop import ProcessLoop
+        from fastserve.server.loops.remote_models import RemoteModels
+
+        share = self._options.of_one_loop()
+        fleet = Fleet(
+            self._options,
+            lambda number: ProcessLoop(number, share, self._sockets_of(number), self._on_control),
+            lambda member: remote.prepare(member),
+        )
+        remote = RemoteModels(fleet, loader, self._loop)
+        return Manager(sources, remote, remote), fleet
+
+    def _compose_threads(self, serving_map: _core.ServingMap) -> Loops:
+        from fastserve.server.loops.fleet import Fleet
+        from fastserve.server.loops.thread_loop import ThreadLoop
+
+        share = self._options.of_one_loop()
+        return Fleet(
+            self._options,
+            lambda number: ThreadLoop(
+                number, share, serving_map, self._sockets_of(number), self._on_control
+            ),
+        )
+
+    def _sockets_of(self, number: int) -> list[socket.socket]:
+        return of_loop(self._sockets, number, self._options.loops)
 
     def _on_control(self, request: ControlRequest) -> None:
         self._router.on_control(request)
@@ -272,23 +289,6 @@ class Server:
             if self._hand_over is None:
                 self._router.is_draining = True
             self._stop.set_result(status)
-
-    def _peer(self, request: ControlRequest) -> str | None:
-        return getattr(request, "peer", None)
-
-    def _render_debug(self, request: ControlRequest, respond: Respond) -> None:
-        why = debug.refusal(self._options.debug_endpoint, request.headers, self._peer(request))
-        if why:
-            respond(error_response(403, why))
-            return
-
-        async def answer() -> None:
-            shown = await debug.snapshot(
-                self._options, self._manager, self._loops.debug, self._loops.collect
-            )
-            respond(json_response(200, shown))
-
-        self._tasks.append(self._loop.create_task(answer()))
 
     async def _drain(self) -> None:
         began_s = self._loop.time()

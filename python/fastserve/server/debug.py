@@ -7,19 +7,27 @@ a browser can ask for it. So forwarded requests and foreign hosts are turned awa
 
 from __future__ import annotations
 
-import ipaddress
+import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastserve import __version__
 from fastserve.config.options import Options
 from fastserve.control.manager import Manager
+from fastserve.server import logs
 from fastserve.server.banner import age_ns
+from fastserve.server.loops.single import Loops
 from fastserve.server.loops.tally import LoopStats
+from fastserve.server.routes import (
+    INTERNAL,
+    ControlRequest,
+    Respond,
+    error_response,
+    json_response,
+)
 
 IN_FLIGHT_MAX = 100
 _FORWARDING = ("forwarded", "via", "x-real-ip")
@@ -28,10 +36,39 @@ _LOCAL_NAMES = ("localhost", "")
 SECRETS: frozenset[str] = frozenset()
 
 
+class DebugEndpoint:
+    """Threads: the loop's."""
+
+    def __init__(self, options: Options, manager: Manager, loops: Loops) -> None:
+        self._options = options
+        self._manager = manager
+        self._loops = loops
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def render(self, request: ControlRequest, respond: Respond) -> None:
+        """Answer, some time later."""
+        why = refusal(self._options.debug_endpoint, request.headers, getattr(request, "peer", None))
+        if why:
+            respond(error_response(403, why))
+            return
+        task = asyncio.get_running_loop().create_task(self._respond(respond))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _respond(self, respond: Respond) -> None:
+        try:
+            respond(json_response(200, await snapshot(self._options, self._manager, self._loops)))
+        except Exception:  # noqa: BLE001 It is answered and logged.
+            logs.LOGGER.exception("rendering /debug failed")
+            respond(error_response(500, INTERNAL))
+
+
 def refusal(mode: str, headers: Sequence[tuple[str, str]], peer: str | None) -> str:
     """Why this client may not see it; "" if it may. `mode` is --debug-endpoint."""
     if mode == "on":
         return ""
+    from urllib.parse import urlsplit  # Only people ask.
+
     if mode == "off":
         return "/debug is turned off; --debug-endpoint loopback shows it to this machine"
     is_told = "; --debug-endpoint on shows it to everybody"
@@ -58,6 +95,8 @@ def _is_local_peer(peer: str | None) -> bool:
 def _is_local_host(host: str | None) -> bool:
     if host in _LOCAL_NAMES:
         return True
+    import ipaddress
+
     try:
         address = ipaddress.ip_address(host or "")
     except ValueError:
@@ -66,13 +105,8 @@ def _is_local_host(host: str | None) -> bool:
     return (mapped or address).is_loopback
 
 
-async def snapshot(
-    options: Options,
-    manager: Manager,
-    loops: Callable[[int], Awaitable[list[dict[str, Any]]]],
-    collect: Callable[[], Awaitable[LoopStats]],
-) -> dict[str, Any]:
-    totals = await collect()
+async def snapshot(options: Options, manager: Manager, loops: Loops) -> dict[str, Any]:
+    totals = await loops.collect()
     return {
         "version": __version__,
         "pid": os.getpid(),
@@ -94,7 +128,7 @@ async def snapshot(
             }
             for model in list(manager.models.values())
         ],
-        "loops": await loops(IN_FLIGHT_MAX),
+        "loops": await loops.debug(IN_FLIGHT_MAX),
         "gateway": dict(sorted(totals.gateway.items())),
         "options": shown_options(options),
     }

@@ -118,6 +118,7 @@ def start(tmp_path) -> Iterator[Callable[..., Running]]:
         environment: Mapping[str, str] | None = None,
         stdin: int = subprocess.DEVNULL,
         new_group: bool = False,
+        awaits_socket: bool = True,
     ) -> Running:
         log_path = tmp_path / f"server-{len(running)}.log"
         with log_path.open("wb") as log:
@@ -131,7 +132,8 @@ def start(tmp_path) -> Iterator[Callable[..., Running]]:
             )
         server = Running(process, log_path)
         running.append(server)
-        server.port = int(until(server.listen_line, "the socket")[1])
+        if awaits_socket:
+            server.port = int(until(server.listen_line, "the socket")[1])
         return server
 
     yield begin

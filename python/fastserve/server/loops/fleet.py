@@ -67,6 +67,7 @@ class Fleet(Generic[M]):
         self._slots: list[_Slot[M]] = [_Slot(number) for number in range(options.loops)]
         self._alive: dict[M, str] = {}  # Each with its state, also those that are on their way out.
         self._keepers: list[asyncio.Task[None]] = []
+        self._farewells: set[asyncio.Task[End]] = set()
         self._changed = asyncio.Condition()
         self._is_accepting = False
         self.tally = Tally()
@@ -196,7 +197,9 @@ class Fleet(Generic[M]):
         if member.ended.done():
             return f"ended with {member.ended.result().cause}"
         self._alive[member] = "draining"
-        self._keepers.append(asyncio.create_task(self._see_off_alone(member)))
+        task = asyncio.create_task(self._see_off(member))
+        self._farewells.add(task)
+        task.add_done_callback(self._farewells.discard)
         return "drains because it was told to"
 
     async def _enter(self, slot: _Slot[M], state: str) -> None:
@@ -212,9 +215,6 @@ class Fleet(Generic[M]):
             member.kill()
             await asyncio.wait([member.ended], timeout=_DRAIN_MARGIN_S)
         return member.ended.result() if member.ended.done() else End("no end")
-
-    async def _see_off_alone(self, member: M) -> None:
-        await self._see_off(member)
 
     def _forget(self, member: M) -> None:
         if member.last_words is not None:

@@ -21,6 +21,7 @@ import struct
 import time
 from collections.abc import Sequence
 
+from fastserve.errors import Error
 from fastserve.server import listen, logs
 
 _GREETING, _READY = b"fastserve 1", b"r"
@@ -78,9 +79,14 @@ def open_shared(host: str, port: int, loops: int) -> HandOver:
             f"another program listens on {listen.address(host, port)} and does not hand over its"
             " socket: when one of the two ends, connections may be reset"
         )
-    sockets = [listen.bind(host, port, reuse_port=True)]
-    port = sockets[0].getsockname()[1]
-    sockets += [listen.bind(host, port, reuse_port=True) for _ in range(loops - 1)]
+    try:
+        sockets = [listen.bind(host, port, reuse_port=True)]
+        port = sockets[0].getsockname()[1]
+        sockets += [listen.bind(host, port, reuse_port=True) for _ in range(loops - 1)]
+    except Error:
+        if listener is not None:
+            listener.close()
+        raise
     return HandOver(sockets, listener=listener)
 
 
@@ -126,12 +132,15 @@ class HandOver:
         self._listener = listener
         self._peers: dict[socket.socket, bool] = {}  # Whether each is ready.
         self._is_ready = False
+        self._loop: asyncio.AbstractEventLoop  # Set by begin().
+        self._has_begun = False
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
 
     def begin(self) -> None:
         """Be found by those that come, and notice when the one before has gone."""
         self._loop = asyncio.get_running_loop()
+        self._has_begun = True
         if self._predecessor is not None:
             self._watch_predecessor(self._predecessor)
         elif self._listener is not None:
@@ -159,12 +168,10 @@ class HandOver:
         """No longer be found: from now on the others are on their own."""
         for task in self._tasks:
             task.cancel()
-        if self._listener is not None:
-            self._loop.remove_reader(self._listener)
-            self._listener.close()
-        for peer in [*self._peers, *filter(None, [self._predecessor])]:
-            self._loop.remove_reader(peer)
-            peer.close()
+        for sock in filter(None, [self._listener, *self._peers, self._predecessor]):
+            if self._has_begun:
+                self._loop.remove_reader(sock)
+            sock.close()
         self._peers.clear()
         self._predecessor = None
 
