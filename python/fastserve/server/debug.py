@@ -31,7 +31,6 @@ from fastserve.server.routes import (
 
 IN_FLIGHT_MAX = 100
 _FORWARDING = ("forwarded", "via", "x-real-ip")
-_LOCAL_NAMES = ("localhost", "")
 # Options whose value is nobody's business; there are none yet.
 SECRETS: frozenset[str] = frozenset()
 
@@ -67,8 +66,6 @@ def refusal(mode: str, headers: Sequence[tuple[str, str]], peer: str | None) -> 
     """Why this client may not see it; "" if it may. `mode` is --debug-endpoint."""
     if mode == "on":
         return ""
-    from urllib.parse import urlsplit  # Only people ask.
-
     if mode == "off":
         return "/debug is turned off; --debug-endpoint loopback shows it to this machine"
     is_told = "; --debug-endpoint on shows it to everybody"
@@ -78,11 +75,20 @@ def refusal(mode: str, headers: Sequence[tuple[str, str]], peer: str | None) -> 
         lowered = name.lower()
         if lowered in _FORWARDING or lowered.startswith("x-forwarded-"):
             return f"/debug is not for forwarded requests (header {lowered}){is_told}"
-        if lowered == "host" and not _is_local_host(urlsplit(f"//{value}").hostname):
+        if lowered == "host" and not _is_local_host(_host_of(f"//{value}")):
             return f"/debug is for clients on this machine, found Host: {value}{is_told}"
-        if lowered == "origin" and not _is_local_host(urlsplit(value).hostname):
+        if lowered == "origin" and not _is_local_host(_host_of(value)):
             return f"/debug is for clients on this machine, found Origin: {value}{is_told}"
     return ""
+
+
+def _host_of(url: str) -> str:
+    from urllib.parse import urlsplit  # Only people ask.
+
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_local_peer(peer: str | None) -> bool:
@@ -92,13 +98,13 @@ def _is_local_peer(peer: str | None) -> bool:
     return peer == "unix" or _is_local_host(peer.rpartition(":")[0].strip("[]"))
 
 
-def _is_local_host(host: str | None) -> bool:
-    if host in _LOCAL_NAMES:
+def _is_local_host(host: str) -> bool:
+    if host == "localhost":
         return True
     import ipaddress
 
     try:
-        address = ipaddress.ip_address(host or "")
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
     mapped = getattr(address, "ipv4_mapped", None)

@@ -65,14 +65,11 @@ class Scraper:
         stats = await self._loops.collect()
         return metrics.Snapshot(
             versions=tuple(
-                metrics.VersionStats(
-                    model.name,
-                    number,
-                    loaded.load_ns,
-                    stats.servables.get((model.name, number)) or loaded.servable.stats(),
-                )
+                metrics.VersionStats(model.name, number, loaded.load_ns, counted)
                 for model in models
                 for number, loaded in sorted(model.loaded.items())
+                # No loop has told yet what it counted.
+                if (counted := stats.servables.get((model.name, number)) or loaded.servable.stats())
             ),
             gateway=stats.gateway,
             connections=stats.connections,

@@ -48,9 +48,9 @@ def main() -> None:
     sock = socket.socket(fileno=fd)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         status = runner.run(_serve(sock, number))
-    sys.stderr.flush()
-    # As in app.run(): an engine may still be at work, and cannot be interrupted.
-    os._exit(status)
+        sys.stderr.flush()
+        # As in app.run(): an engine may still be at work, and cannot be interrupted.
+        os._exit(status)
 
 
 async def _serve(sock: socket.socket, number: int) -> int:
@@ -131,8 +131,6 @@ class Child:
                     self._told_to_end.set()
                 case "accept":
                     await self._front_end.listen(self._sockets)
-                    # What was imported and loaded stays: collections need not walk it any more.
-                    gc.freeze()
                     self._channel.send("answer", id=message.id)
                 case "load":
                     task = self._loop.create_task(self._load(message))
@@ -167,6 +165,8 @@ class Child:
         version = _version(message)
         self._serving_map.publish(cast(_core.Servable, self._loaded[version].servable))
         self._published.add(version)
+        # What was imported and loaded stays: collections need not walk it any more.
+        gc.freeze()
         return {}
 
     def _drop(self, message: Message) -> None:

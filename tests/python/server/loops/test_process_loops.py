@@ -158,6 +158,15 @@ def test_the_loops_die_with_their_parent(two):
         pass  # The port is free again.
 
 
+# An engine cannot be interrupted while it loads; the server must be able to end all the same.
+def test_a_signal_while_models_load_ends_the_server(start, repository):
+    add_identity(repository, "endless", delay_us=30_000_000)
+    server: Running = start(repository, *PROCESSES)
+    assert server.end() == 0
+    assert "is killed" not in server.log()
+    until(lambda: all(is_gone(pid) for pid in pids(server)), "the loops to end")
+
+
 def test_a_second_signal_ends_the_loops_as_well(start, repository):
     add_identity(repository, "slow", delay_us=20_000_000)
     # It is never warm: a signal must end a server that loads, whatever it loads.

@@ -61,7 +61,7 @@ class Clients:
             writer.close()
             head, _, body = answer.partition(b"\r\n\r\n")
             self._check("new", value, head.split(b"\r\n")[0], body)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 Whatever it is, it is counted.
             self.wrong.append(f"new: {error!r}")
 
     async def _stay(self, period_s: float) -> None:
@@ -84,7 +84,7 @@ class Clients:
                     writer.close()
                     reader = writer = None
                     self.reconnects += 1
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 As above.
                 self.wrong.append(f"keep-alive: {error!r}")
                 reader = writer = None
             await asyncio.sleep(period_s)
