@@ -16,7 +16,7 @@ from fastserve.control.loader import Loaded, Loader
 from fastserve.control.repository import ModelSource
 from fastserve.errors import Error
 from fastserve.server.loops.channel import Message
-from fastserve.server.loops.remote_models import RemoteModels
+from fastserve.server.loops.remote_models import RemoteModels, RemoteServable
 from fastserve.server.loops.tally import Tally
 
 SOURCE = ModelSource("digits", path=cast(Any, None), versions={1: cast(Any, None)})
@@ -78,9 +78,12 @@ async def load(models: RemoteModels) -> Loaded:
     return await asyncio.to_thread(models.load, SOURCE, 1, ModelConfig())
 
 
+async def publish(models: RemoteModels, loaded: Loaded) -> None:
+    await asyncio.to_thread(models.publish, cast(RemoteServable, loaded.servable))
+
+
 async def serve(models: RemoteModels) -> None:
-    loaded = await load(models)
-    await asyncio.to_thread(models.publish, loaded.servable)
+    await publish(models, await load(models))
 
 
 def test_every_loop_loads_before_any_serves():
@@ -90,7 +93,7 @@ def test_every_loop_loads_before_any_serves():
         loaded = await load(models)
         assert (loaded.platform, loaded.served, loaded.load_ns) == ("engine", SERVED, 11)
         assert [member.did for member in fleet.members] == [["load"], ["load"]]
-        await asyncio.to_thread(models.publish, loaded.servable)
+        await publish(models, loaded)
         assert [member.did[1:] for member in fleet.members] == [["publish"], ["publish"]]
 
     with_models(fleet, act)
@@ -141,7 +144,7 @@ def test_a_loop_that_was_late_is_given_the_version_when_it_is_published():
     async def act(models: RemoteModels) -> None:
         loaded = await load(models)
         fleet.members.append(late)
-        await asyncio.to_thread(models.publish, loaded.servable)
+        await publish(models, loaded)
         assert late.did == ["load", "publish"]
 
     with_models(fleet, act)
@@ -154,7 +157,7 @@ def test_a_loop_that_cannot_have_what_the_others_serve_is_replaced():
     async def act(models: RemoteModels) -> None:
         loaded = await load(models)
         fleet.members.append(late)
-        await asyncio.to_thread(models.publish, loaded.servable)
+        await publish(models, loaded)
         assert late.did == ["load", "kill"]
         assert fleet.members[0].did == ["load", "publish"]
 
