@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastserve import _core
 from fastserve.config.options import Options
@@ -157,13 +157,9 @@ class Server:
     async def serve(self) -> int:
         """Until a signal, or until it is clear that there is nothing to serve; the exit status."""
         self._handle_signals()
-        try:
-            await self._loops.start()
-        except Error as error:
-            logs.error(f"the server cannot start: {error.message}")
+        if not await self._start_loops():
             await self._loops.drain()
-            self._loaded.set()
-            return 1
+            return self._stop.result()
         if self._hand_over is not None:
             self._hand_over.begin()
         if self._hand_over is None or not self._hand_over.waits_until_ready:
@@ -179,6 +175,21 @@ class Server:
                 Path(self._options.unix_socket).unlink(missing_ok=True)
         await self._drain()
         return status
+
+    async def _start_loops(self) -> bool:
+        """Whether they run; a signal ends the wait for one that hangs."""
+        starting = self._loop.create_task(self._loops.start())
+        awaited: list[asyncio.Future[Any]] = [starting, self._stop]
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+        elif (error := starting.exception()) is None:
+            return True
+        else:
+            logs.error(f"the server cannot start: {error}")
+            self._finish(1)
+        self._loaded.set()  # Nothing was, and nothing will.
+        return False
 
     async def _accept(self) -> None:
         await self._loops.accept()

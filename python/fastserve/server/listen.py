@@ -30,6 +30,12 @@ def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
             dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
         )
     except OSError as error:
+        if reuse_port and error.errno == errno.EADDRINUSE:
+            raise Error(
+                "ALREADY_EXISTS",
+                f"{address(host, port)} is in use by a program that does not share it: start both"
+                " with --reuse-port, as the same user",
+            ) from None
         raise _explain(error, host, port) from None
 
 

@@ -186,8 +186,9 @@ class Fleet(Generic[M]):
             if self._is_accepting:
                 await member.accept()
         except Error as error:
+            was_over = member.ended.done()
             member.kill()
-            if not member.ended.done():
+            if not was_over:
                 return f"could not start: {error.message}"
         else:
             if not started.done():

@@ -74,11 +74,6 @@ def open_shared(host: str, port: int, loops: int) -> HandOver:
         if listener is not None:
             listener.close()
         select.select([], [], [], _RETRY_S)  # Nothing tells when a name becomes free.
-    if is_late:
-        logs.warning(
-            f"another program listens on {listen.address(host, port)} and does not hand over its"
-            " socket: when one of the two ends, connections may be reset"
-        )
     try:
         sockets = [listen.bind(host, port, reuse_port=True)]
         port = sockets[0].getsockname()[1]
@@ -87,6 +82,11 @@ def open_shared(host: str, port: int, loops: int) -> HandOver:
         if listener is not None:
             listener.close()
         raise
+    if is_late:
+        logs.warning(
+            f"another program listens on {listen.address(host, port)} and does not hand over its"
+            " socket: when one of the two ends, connections may be reset"
+        )
     return HandOver(sockets, listener=listener)
 
 

@@ -62,12 +62,16 @@ class ProcessLoop:
         ours, theirs = socket.socketpair()
         fds = [sock.fileno() for sock in self._sockets]
         with theirs:
-            # -P: what lies in the current directory must not be taken for a library.
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno()), str(self.number)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), *fds),
-            )
+            try:
+                # -P: what lies in the current directory must not be taken for a library.
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno()), str(self.number)],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(), *fds),
+                )
+            except OSError as error:  # Too many processes, or files.
+                ours.close()
+                raise Error("UNAVAILABLE", f"no process: {error.strerror}") from None
         self._channel = await Channel.open(ours)
         self._reading = asyncio.create_task(self._read(self._channel))
         pid = self._process.pid
@@ -114,6 +118,9 @@ class ProcessLoop:
     def kill(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
+        if self._reading is None and not self.ended.done():  # Else that one hears of its end.
+            self.ended.set_result(End("no start"))
+            self._part()
 
     @property
     def pid(self) -> int | None:

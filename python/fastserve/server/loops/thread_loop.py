@@ -54,7 +54,12 @@ class ThreadLoop:
 
     async def start(self) -> None:
         # A daemon: an engine that is still at work must not keep the process from ending.
-        threading.Thread(target=self._run, name=f"loop-{self.number}", daemon=True).start()
+        thread = threading.Thread(target=self._run, name=f"loop-{self.number}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # Too many threads.
+            self.ended.set_result(End("no start"))
+            raise Error("UNAVAILABLE", f"no thread: {error}") from None
         await self._started
 
     async def accept(self) -> None:

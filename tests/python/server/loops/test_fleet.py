@@ -149,7 +149,7 @@ def test_a_loop_that_cannot_start_fails_the_start():
             puppet.start_error = Error("UNAVAILABLE", "no luck") if puppet.number else None
 
         theatre.before_start = fail
-        with pytest.raises(Error, match="loop 1 ended with signal SIGKILL"):
+        with pytest.raises(Error, match="loop 1 could not start: no luck"):
             await theatre.fleet.start()
 
     play(2, act)

@@ -171,7 +171,7 @@ def test_a_port_that_cannot_be_shared_is_an_error(port, monkeypatch):
     monkeypatch.setattr(hand_over, "_TIMEOUT_S", 0.05)
     with (
         socket.create_server(("127.0.0.1", port)),
-        pytest.raises(Error, match="is in use; choose another"),
+        pytest.raises(Error, match="does not share it: start both"),
     ):
         open_shared("127.0.0.1", port, 1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import http.client
 import itertools
 import json
@@ -9,12 +11,16 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
 
+from fastserve.config.options import Options
+from fastserve.errors import Error
+from fastserve.server.loops.process_loop import ProcessLoop
 from tests.proc import needs_own_proc
 from tests.python.server.conftest import PAIR, Running, add_digits, add_identity, until
 
@@ -240,3 +246,19 @@ def test_a_unix_socket_is_served_by_all_loops(start, repository, tmp_path):
             assert client.recv(4096).startswith(b"HTTP/1.1 200")
     assert server.end() == 0
     assert not path.exists()
+
+
+def test_a_process_that_cannot_be_made_is_an_error(monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+
+    async def act() -> None:
+        member = ProcessLoop(0, Options(), [], lambda _: None)
+        with pytest.raises(Error, match="no process: Resource temporarily unavailable"):
+            await member.start()
+        member.kill()
+        assert member.ended.result().cause == "no start"
+
+    asyncio.run(act())
