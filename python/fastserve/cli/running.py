@@ -105,7 +105,7 @@ def _of_models(scrape: Scrape) -> Iterator[Finding]:
         wait_s = scrape.sum("fastserve_expected_wait_seconds", **sample.labels)
         expected = f", the next is answered in about {wait_s * 1e3:.3g} ms" if wait_s else ""
         yield ok("model", f"{_version(sample)}: {sample.value:.0f} requests wait now{expected}")
-    for sample in scrape.of("fastserve_load_ratio"):
+    for sample in scrape.of("fastserve_busy_ratio"):
         if sample.value > _BUSY_RATIO:
             yield warn(
                 "model",

@@ -211,28 +211,28 @@ def _requests(versions: Iterable[VersionStats]) -> Iterator[Metric]:
     load = GaugeMetricFamily(
         "fastserve_model_load_duration_seconds", "Time to load and warm up.", labels=_LABELS
     )
+    busy = GaugeMetricFamily(
+        "fastserve_busy_ratio",
+        "Share of the instances' time spent running, over about the last second.",
+        labels=_LABELS,
+    )
+    instances = GaugeMetricFamily("fastserve_instances", "Instances of the model.", labels=_LABELS)
+    wait = GaugeMetricFamily(
+        "fastserve_expected_wait_seconds",
+        "Time that a request which comes now would wait for its answer; 0 while unknown.",
+        labels=_LABELS,
+    )
     for item in versions:
         answered.add_metric(item.labels, item.stats["success"])
         for reason, count in item.stats["failure"].items():
             failures.add_metric([*item.labels, reason], count)
         depth.add_metric(item.labels, item.stats["queue_depth"])
         load.add_metric(item.labels, item.load_ns / 1e9)
-    yield from (answered, failures, depth, load)
-    for name, help_text, key, scale in (
-        ("load_ratio", "Share of its instances' time that the model runs.", "load", 1.0),
-        ("instances", "Instances of the model.", "instances", 1.0),
-        (
-            "expected_wait_seconds",
-            "What a request that comes now would wait for its answer, as far as is known.",
-            "expected_wait_ns",
-            1e-9,
-        ),
-    ):
-        gauge = GaugeMetricFamily(f"fastserve_{name}", help_text, labels=_LABELS)
-        for item in versions:
-            if key in item.stats:
-                gauge.add_metric(item.labels, item.stats[key] * scale)
-        yield gauge
+        busy.add_metric(item.labels, item.stats["load"])
+        wait.add_metric(item.labels, item.stats["expected_wait_ns"] / 1e9)
+        if "instances" in item.stats:
+            instances.add_metric(item.labels, item.stats["instances"])
+    yield from (answered, failures, depth, load, busy, wait, instances)
 
 
 def _batches(versions: Iterable[VersionStats]) -> Iterator[Metric]:

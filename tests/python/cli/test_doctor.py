@@ -150,7 +150,7 @@ fastserve_request_failures_total{model="digits",reason="rejected",version="1"} 1
 fastserve_request_failures_total{model="digits",reason="deadline",version="1"} 0.0
 fastserve_queue_depth{model="digits",version="1"} 7.0
 fastserve_expected_wait_seconds{model="digits",version="1"} 0.0125
-fastserve_load_ratio{model="digits",version="1"} 0.97
+fastserve_busy_ratio{model="digits",version="1"} 0.97
 fastserve_loop_restarts_total 3.0
 fastserve_loops{state="serving"} 1.0
 fastserve_loops{state="waiting"} 1.0

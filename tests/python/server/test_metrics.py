@@ -29,6 +29,9 @@ STATS = {
     "close_reasons": {"full": 1, "preferred": 0, "idle": 2, "delay": 0},
     "batch_rows": {1: 1, 3: 1, 8: 1},
     "queue_depth": 4,
+    "load": 0.25,
+    "expected_wait_ns": 3_000_000,
+    "instances": 2,
     "caller_runs": 2,
     "receive_ns": histogram(5, 0, 0),
     "queue_ns": histogram(1, 2, 3),
@@ -105,6 +108,8 @@ def test_requests_are_counted_by_model_and_version(families):
     assert value(families, "fastserve_batch_closes_total", reason="idle", **labels) == 2
     assert value(families, "fastserve_queue_depth", **labels) == 4
     assert value(families, "fastserve_model_load_duration_seconds", **labels) == 0.25
+    assert value(families, "fastserve_busy_ratio", **labels) == 0.25
+    assert value(families, "fastserve_expected_wait_seconds", **labels) == 0.003
 
 
 # The core's buckets each count their own; the exposition's count all that is smaller as well.
@@ -178,7 +183,7 @@ def test_a_core_that_tells_more_is_shown_more():
     assert value(families, "fastserve_connection_closes_total", reason="idle") == 5
     assert value(families, "fastserve_connection_closes_total", reason="drain") == 0
     assert value(families, "fastserve_connections_rejected_per_client_total") == 6
-    assert value(families, "fastserve_load_ratio", model="digits") == 0.25
+    assert value(families, "fastserve_busy_ratio", model="digits") == 0.25
     assert value(families, "fastserve_instances", model="digits") == 3
     assert value(families, "fastserve_expected_wait_seconds", model="digits") == 0.0015
 
