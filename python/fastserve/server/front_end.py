@@ -19,6 +19,8 @@ from fastserve.server.listen import BACKLOG
 from fastserve.server.transport import connection_factory
 
 _DRAIN_POLL_S = 0.02
+# asyncio takes three from accept() to connection_made(), uvloop one.
+_ACCEPT_ITERATIONS = 5
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,9 @@ class FrontEnd:
         self.stop_listening()
         limit_s = self._drain_timeout_s if limit_s is None else limit_s
         deadline_s = self._loop.time() + limit_s
+        # A socket that was accepted just now becomes a connection some iterations later.
+        for _ in range(_ACCEPT_ITERATIONS):
+            await asyncio.sleep(0)
         self._gateway.begin_drain()
         # Connections too: an answer is out of our hands only when its connection is closed.
         while self._gateway.in_flight > 0 or self._gateway.connections > 0:

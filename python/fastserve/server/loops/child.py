@@ -58,7 +58,7 @@ async def _serve(sock: socket.socket, number: int) -> int:
     first = await channel.receive()
     if first is None or first.kind != "start":
         return 1
-    if os.getppid() != first.fields["parent"] and os.getppid() == 1:
+    if os.getppid() != first.fields["parent"]:
         return 1  # It died before the kernel was asked to tell of it.
     options: Options = pickle.loads(first.body)
     logs.configure(options.log_format, options.log_level)
