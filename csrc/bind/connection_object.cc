@@ -8,7 +8,6 @@
 #include <cstring>
 #include <memory>
 #include <new>
-#include <string>
 #include <utility>
 
 #include "bind/buffer_object.h"
@@ -36,6 +35,9 @@ class TransportIo final : public ConnectionIo {
   void FinishWriting() override;
   void Close() override { Call("close"); }
   void Abort() override { Call("abort"); }
+  Peer FindPeer() override;
+
+  bool has_failed() const { return has_failed_; }
 
   int Traverse(visitproc visit, void* arg) const {
     Py_VISIT(transport_.ptr());
@@ -56,6 +58,7 @@ class TransportIo final : public ConnectionIo {
 
   const py::object transport_;
   const py::object write_;
+  bool has_failed_ = false;
 };
 
 PyObject* Joined(std::span<const OutputPart> parts, size_t bytes) {
@@ -152,10 +155,25 @@ void TransportIo::Call(const char* method) {
 }
 
 void TransportIo::Failed() {
+  has_failed_ = true;
   PyErr_WriteUnraisable(transport_.ptr());
   const py::object result =
       py::reinterpret_steal<py::object>(PyObject_CallMethod(transport_.ptr(), "abort", nullptr));
   if (!result) PyErr_Clear();
+}
+
+Peer TransportIo::FindPeer() {
+  const py::object name = py::reinterpret_steal<py::object>(
+      PyObject_CallMethod(transport_.ptr(), "get_extra_info", "s", "peername"));
+  if (!name) PyErr_Clear();  // It is unknown by now.
+  if (!name || name.is_none()) return {};
+  if (!PyTuple_Check(name.ptr()) || PyTuple_GET_SIZE(name.ptr()) < 2) return {"unix"};
+  PyObject* const address = PyTuple_GET_ITEM(name.ptr(), 0);
+  const long port = PyLong_AsLong(PyTuple_GET_ITEM(name.ptr(), 1));
+  const char* const text = PyUnicode_AsUTF8(address);
+  if (text != nullptr && port >= 0) return {text, static_cast<int>(port)};
+  PyErr_Clear();
+  return {};
 }
 
 struct ConnectionObject {
@@ -168,6 +186,7 @@ struct ConnectionObject {
 ConnectionObject* Self(PyObject* self) { return reinterpret_cast<ConnectionObject*>(self); }
 
 void Disconnect(ConnectionObject* self) {
+  if (self->connection && self->io->has_failed()) self->connection->Lost(ConnectionEnd::kError);
   self->connection.reset();
   self->io.reset();
 }
@@ -230,15 +249,6 @@ void Dealloc(PyObject* object) {
   Py_DECREF(type);
 }
 
-std::string PeerOf(const py::object& transport) {
-  const py::object name = transport.attr("get_extra_info")("peername");
-  if (py::isinstance<py::tuple>(name) && py::len(name) >= 2) {
-    const auto parts = py::reinterpret_borrow<py::tuple>(name);
-    return py::str(parts[0]).cast<std::string>() + ":" + py::str(parts[1]).cast<std::string>();
-  }
-  return "unix";
-}
-
 PyObject* ConnectionMade(PyObject* object, PyObject* transport) {
   ConnectionObject* const self = Self(object);
   if (self->gateway == nullptr || self->connection != nullptr) {
@@ -247,9 +257,8 @@ PyObject* ConnectionMade(PyObject* object, PyObject* transport) {
   }
   return Guarded(static_cast<PyObject*>(nullptr), [&] {
     Gateway& gateway = self->gateway->core();
-    auto owned = py::reinterpret_borrow<py::object>(transport);
-    std::string peer = gateway.access_log().enabled() ? PeerOf(owned) : std::string();
-    self->io = std::make_unique<TransportIo>(std::move(owned));
+    self->io = std::make_unique<TransportIo>(py::reinterpret_borrow<py::object>(transport));
+    Peer peer = gateway.wants_peers() ? self->io->FindPeer() : Peer();
     self->connection =
         std::make_unique<Connection>(gateway, *self->io, std::move(peer), NowNanos());
     return Py_NewRef(Py_None);

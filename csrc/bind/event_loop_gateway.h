@@ -23,9 +23,12 @@ class EventLoopGateway final : public GatewayHost {
 
   // The end of a loop's iteration: models run without the GIL, then answers are sent.
   void EndIteration();
+  // The timer fired.
+  void WakeUp();
 
   // GatewayHost.
-  void ScheduleIteration() override;
+  bool ScheduleIteration() override;
+  bool ScheduleWakeUp(Nanos at) override;
   void OnControl(std::shared_ptr<ControlRequest> request) override;
 
   // For Python's cycle collector.
@@ -33,11 +36,16 @@ class EventLoopGateway final : public GatewayHost {
   void Clear();
 
  private:
+  void CancelTimer() noexcept;
+
   pybind11::object on_control_;
   pybind11::object call_soon_;
   pybind11::object call_soon_threadsafe_;
+  pybind11::object call_later_;
   pybind11::object end_iteration_;  // What call_soon calls.
-  // Where end_iteration_ finds this object; null when it is gone before the loop calls.
+  pybind11::object wake_up_;        // What call_later calls.
+  pybind11::object timer_;          // The handle of the call that is to come; None without one.
+  // Where those two find this object; null when it is gone before the loop calls.
   EventLoopGateway** self_ = nullptr;
   std::shared_ptr<Gateway> core_;  // Held by EndIteration as well.
   pybind11::object shared_view_;

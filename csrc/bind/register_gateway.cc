@@ -66,7 +66,8 @@ std::unique_ptr<EventLoopGateway> MakeGateway(std::shared_ptr<ServingMap> servin
                                               size_t body_bytes_max, size_t in_flight_bytes_max,
                                               size_t connections_max, Nanos head_timeout_ns,
                                               Nanos body_timeout_ns, Nanos idle_timeout_ns,
-                                              bool access_log) {
+                                              size_t connections_per_client_max,
+                                              Nanos drain_grace_ns, bool access_log) {
   GatewayOptions options;
   options.body_bytes_max = body_bytes_max;
   options.in_flight_bytes_max = in_flight_bytes_max;
@@ -74,6 +75,8 @@ std::unique_ptr<EventLoopGateway> MakeGateway(std::shared_ptr<ServingMap> servin
   options.head_timeout = head_timeout_ns;
   options.body_timeout = body_timeout_ns;
   options.idle_timeout = idle_timeout_ns;
+  options.connections_per_client_max = connections_per_client_max;
+  options.drain_grace = drain_grace_ns;
   options.access_log = access_log;
   return std::make_unique<EventLoopGateway>(std::move(serving_map), std::move(loop),
                                             std::move(on_control), options);
@@ -81,6 +84,7 @@ std::unique_ptr<EventLoopGateway> MakeGateway(std::shared_ptr<ServingMap> servin
 
 py::dict StatsOf(EventLoopGateway& gateway) {
   const GatewayStats& stats = gateway.core().stats();
+  const SlabPool::Stats memory = gateway.core().memory();
   py::dict made;
   made["requests"] = stats.requests.value();
   made["connections_opened"] = stats.connections_opened.value();
@@ -88,11 +92,59 @@ py::dict StatsOf(EventLoopGateway& gateway) {
   made["bytes_in"] = stats.bytes_in.value();
   made["bytes_out"] = stats.bytes_out.value();
   made["in_flight_bytes"] = gateway.core().in_flight_bytes();
+  made["rejected_per_client"] = stats.rejected_per_client.value();
+  made["results_dropped"] = stats.results_dropped.value();
+  for (size_t i = 0; i < kConnectionEndNames.size(); ++i) {
+    made[py::str("closes_" + std::string(kConnectionEndNames[i]))] = stats.closes[i].value();
+  }
+  made["slab_bytes"] = memory.in_use_bytes + memory.cached_bytes;
+  made["slab_bytes_free"] = memory.cached_bytes;
+  made["slabs"] = memory.slabs;
   made["access_records_dropped"] = stats.access_records_dropped.value();
   for (size_t status = 0; status < stats.responses.size(); ++status) {
     const uint64_t count = stats.responses[status].value();
     if (count > 0) made[py::str("responses_" + std::to_string(status))] = count;
   }
+  return made;
+}
+
+py::dict InFlightOf(const InFlightRequest& request, Nanos now) {
+  py::dict made;
+  made["model"] = Utf8(request.model);
+  made["version"] = Utf8(request.version);
+  made["id"] = Utf8(request.id);
+  made["peer"] = Utf8(request.peer);
+  made["phase"] = Latin1(request.phase);
+  made["age_ns"] = request.age;
+  made["deadline_in_ns"] = request.deadline_ns == kNever
+                               ? py::object(py::none())
+                               : py::object(py::int_(request.deadline_ns - now));
+  made["body_bytes"] = request.body_bytes;
+  return made;
+}
+
+py::dict DebugOf(EventLoopGateway& gateway, size_t limit) {
+  const Nanos now = NowNanos();
+  const DebugSnapshot snapshot = gateway.core().Debug(limit, now);
+  const SlabPool::Stats slabs = gateway.core().memory();
+  py::list in_flight;
+  for (const InFlightRequest& request : snapshot.in_flight) {
+    in_flight.append(InFlightOf(request, now));
+  }
+  py::dict states;
+  for (size_t i = 0; i < kConnectionStateNames.size(); ++i) {
+    states[Latin1(kConnectionStateNames[i])] = snapshot.connections_by_state[i];
+  }
+  py::dict memory;
+  memory["slab_bytes"] = slabs.in_use_bytes + slabs.cached_bytes;
+  memory["slab_bytes_free"] = slabs.cached_bytes;
+  memory["in_flight_bytes"] = gateway.core().in_flight_bytes();
+  py::dict made;
+  made["in_flight"] = in_flight;
+  made["abandoned"] = snapshot.abandoned;
+  made["connections"] = gateway.core().connections();
+  made["connections_by_state"] = states;
+  made["memory"] = memory;
   return made;
 }
 
@@ -111,7 +163,10 @@ py::dict RecordOf(const AccessRecord& record) {
   made["batch_rows"] = record.batch_rows;
   made["receive_ns"] = record.receive;
   made["queue_ns"] = record.queue;
-  made["compute_ns"] = record.compute;
+  made["stage_ns"] = record.stage;
+  made["run_ns"] = record.run;
+  made["finish_ns"] = record.finish;
+  made["compute_ns"] = record.stage + record.run;
   made["send_ns"] = record.send;
   made["total_ns"] = record.total;
   return made;
@@ -154,16 +209,19 @@ void RegisterGateway(py::module_& module) {
            py::arg("connections_max") = defaults.connections_max,
            py::arg("head_timeout_ns") = defaults.head_timeout,
            py::arg("body_timeout_ns") = defaults.body_timeout,
-           py::arg("idle_timeout_ns") = defaults.idle_timeout, py::arg("access_log") = false)
+           py::arg("idle_timeout_ns") = defaults.idle_timeout,
+           py::arg("connections_per_client_max") = defaults.connections_per_client_max,
+           py::arg("drain_grace_ns") = defaults.drain_grace, py::arg("access_log") = false)
       .def_property_readonly("fd", [](EventLoopGateway& gateway) { return gateway.core().fd(); })
       .def("drain", [](EventLoopGateway& gateway) { gateway.core().Drain(/*signalled=*/true); })
       .def("sweep", [](EventLoopGateway& gateway) { return gateway.core().Sweep(NowNanos()); })
-      .def("begin_drain", [](EventLoopGateway& gateway) { gateway.core().BeginDrain(); })
+      .def("begin_drain", [](EventLoopGateway& gateway) { gateway.core().BeginDrain(NowNanos()); })
       .def_property_readonly("connections",
                              [](EventLoopGateway& gateway) { return gateway.core().connections(); })
       .def_property_readonly("in_flight",
                              [](EventLoopGateway& gateway) { return gateway.core().in_flight(); })
       .def("stats", &StatsOf)
+      .def("debug", &DebugOf, py::arg("limit") = 100)
       .def("take_access_records", &TakeAccessRecords);
 }
 

@@ -1,5 +1,6 @@
 #include "gateway/exchange.h"
 
+#include <new>
 #include <utility>
 
 #include "base/check.h"
@@ -32,23 +33,32 @@ void Exchange::OnResponse(InferenceRequest&, std::span<ResponseOutput> response)
   // Over plain HTTP a request has one answer; how many there were decides at the end.
   if (responses++ > 0) return;
   outputs.clear();
-  for (ResponseOutput& output : response) outputs.push_back(std::move(output));
+  try {
+    for (ResponseOutput& output : response) outputs.push_back(std::move(output));
+  } catch (const std::bad_alloc&) {
+    lacks_memory = true;  // None may leave a sink; the request ends so.
+  }
 }
 
 void Exchange::OnEnd(RequestPtr ended, Status status) {
   FS_CHECK(ended.release() == &request);  // It is a member of this.
-  end = std::move(status);
+  end = lacks_memory && status.ok() ? Status::OutOfMemory() : std::move(status);
+  if (notes_end) ended_ns = NowNanos();
   // The loop may be gone, and then this is the last reference to the queue, which takes this
   // exchange with it when it goes.
   const std::shared_ptr<CompletionQueue> queue = std::move(queue_);
   queue->Push(this);
 }
 
-void Exchange::Clear(std::shared_ptr<CompletionQueue> queue) {
-  queue_ = std::move(queue);
+void Exchange::Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept {
+  queue_ = queue;
   connection = nullptr;
   servable.reset();
+  is_submitted = false;
   inference_header_length.reset();
+  timeout = kNever;
+  wants_timing = false;
+  notes_end = false;
   head_bytes = 0;
   method.clear();
   path.clear();
@@ -61,7 +71,9 @@ void Exchange::Clear(std::shared_ptr<CompletionQueue> queue) {
   request.sink = this;
   outputs.clear();
   responses = 0;
+  lacks_memory = false;
   end = Status();
+  ended_ns = 0;
   body.Reset();
   arena.Clear();
   wanted.clear();

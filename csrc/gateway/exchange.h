@@ -5,8 +5,9 @@
 // answer. Exchanges are reused (Gateway keeps a pool), with the capacity of their vectors.
 //
 // Threads: all members belong to the loop's thread, except from Servable::Submit until it comes out
-// of the CompletionQueue: then `request`, `outputs`, `responses` and `end` are the scheduler's and
-// the loop may touch `connection` and `request.cancelled` only.
+// of the CompletionQueue: then `request` and what is said to be from the scheduler are the
+// scheduler's, who looks at no other member but `notes_end`, and of `request` the loop may touch
+// `cancelled` only.
 #pragma once
 
 #include <cstddef>
@@ -45,17 +46,24 @@ class Exchange final : public CompletionLink, public ResponseSink {
   void OnEnd(RequestPtr request, Status status) override;
 
   // Called when it has come out of the queue (or never went in): as new.
-  void Clear(std::shared_ptr<CompletionQueue> queue);
+  void Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept;
   // Ends an exchange whose loop is gone, on any thread; its servable is kept for ReleaseOrphans.
   static void Orphan(Exchange* exchange);
   // Lets go of the servables of orphans. Not on an instance's thread, which they would join.
   static void ReleaseOrphans();
 
-  Connection* connection = nullptr;  // Null when the client has left.
+  static constexpr size_t kNoDeadline = SIZE_MAX;
+
+  Connection* connection = nullptr;  // Null when the client has left, or has its answer.
   ServableHandle servable;
+  bool is_submitted = false;            // The scheduler has it.
+  size_t deadline_index = kNoDeadline;  // In the gateway's DeadlineList.
 
   // From the head.
   std::optional<uint64_t> inference_header_length;
+  Nanos timeout = kNever;  // From the request's arrival.
+  bool wants_timing = false;
+  bool notes_end = false;  // OnEnd is to note when it was called.
   size_t head_bytes = 0;
   std::string method;  // Only with an access log, as is the path.
   std::string path;
@@ -73,7 +81,9 @@ class Exchange final : public CompletionLink, public ResponseSink {
   // From the scheduler.
   std::vector<ResponseOutput> outputs;  // Of the first response.
   size_t responses = 0;
+  bool lacks_memory = false;  // For them.
   Status end;
+  Nanos ended_ns = 0;  // When it was called, if notes_end.
 
   Nanos first_byte_ns = 0;
   Nanos received_ns = 0;

@@ -1,6 +1,8 @@
 #include "gateway/gateway.h"
 
 #include <algorithm>
+#include <new>
+#include <optional>
 #include <utility>
 
 namespace fastserve {
@@ -46,14 +48,17 @@ Gateway::Gateway(std::shared_ptr<ServingMap> serving_map, GatewayHost& host,
       pool_(SlabPool::Create(PoolOptions(options))),
       completions_(std::move(completions)),
       access_log_(options.access_log, stats_),
-      shared_buffer_(std::move(shared_buffer)) {}
+      clients_(options.connections_per_client_max),
+      shared_buffer_(std::move(shared_buffer)) {
+  idle_exchanges_.reserve(kIdleExchangesMax);  // So that Recycle needs no memory.
+}
 
 Gateway::~Gateway() {
   FS_CHECK_OP(connections_.size(), ==, size_t{0});
   // What was submitted and not yet run is cancelled, but somebody must look at it, or it and its
   // servable hold each other for ever.
-  for (const ServableHandle& servable : submitted_) servable->Wake();
-  submitted_.clear();
+  for (const Touched& touched : touched_) touched.servable->Wake();
+  touched_.clear();
   for (Exchange* exchange = completions_->Drain(false); exchange != nullptr;) {
     delete std::exchange(exchange, CompletionQueue::Next(exchange));
   }
@@ -67,25 +72,72 @@ Exchange* Gateway::NewExchange() {
   return exchange;
 }
 
-void Gateway::Recycle(Exchange* exchange) {
+void Gateway::Recycle(Exchange* exchange) noexcept {
   std::unique_ptr<Exchange> owned(exchange);
+  deadlines_.Remove(exchange);
   if (idle_exchanges_.size() == kIdleExchangesMax) return;
   exchange->Clear(completions_);
   idle_exchanges_.push_back(std::move(owned));
 }
 
-void Gateway::Submit(Exchange* exchange, Nanos now) {
-  exchange->request.submitted_ns = now;
-  const ServableHandle& servable = exchange->servable;
-  if (std::ranges::find(submitted_, servable) == submitted_.end()) submitted_.push_back(servable);
-  ScheduleIteration();
-  const CompletionQueue::LoopScope scope(*completions_);  // A full queue ends it at once.
-  exchange->servable->Submit(RequestPtr(&exchange->request));
+Gateway::Touched& Gateway::Touch(const ServableHandle& servable) {
+  const auto found = std::ranges::find(touched_, servable, &Touched::servable);
+  return found != touched_.end() ? *found : touched_.emplace_back(Touched{servable});
 }
 
-void Gateway::ScheduleIteration() {
-  if (std::exchange(iteration_is_scheduled_, true)) return;
-  host_.ScheduleIteration();
+void Gateway::Submit(Exchange* exchange, Nanos now) {
+  InferenceRequest& request = exchange->request;
+  request.submitted_ns = now;
+  // All that may fail for lack of memory comes before the scheduler has it.
+  Touch(exchange->servable).has_new = true;
+  if (request.deadline_ns != kNever) {
+    deadlines_.Add(exchange, request.deadline_ns);
+    WakeAt(request.deadline_ns + 1, now);
+  }
+  const bool is_scheduled = ScheduleIteration();
+  exchange->is_submitted = true;
+  {
+    // A full queue ends it at once; an iteration would look at that without a signal.
+    std::optional<CompletionQueue::LoopScope> scope;
+    if (is_scheduled) scope.emplace(*completions_);
+    exchange->servable->Submit(RequestPtr(&request));
+  }
+  if (!is_scheduled) RunElsewhere();
+}
+
+void Gateway::Abandon(Exchange* exchange) noexcept {
+  deadlines_.Remove(exchange);
+  exchange->connection = nullptr;
+  exchange->request.cancelled.store(true, std::memory_order_relaxed);
+  exchange->servable->NoteCancelled();
+  ++abandoned_;
+  try {
+    Touch(exchange->servable).has_abandoned = true;
+  } catch (const std::bad_alloc&) {
+    exchange->servable->Sweep();
+    return;
+  }
+  if (!ScheduleIteration()) RunElsewhere();
+}
+
+bool Gateway::ScheduleIteration() noexcept {
+  if (std::exchange(iteration_is_scheduled_, true)) return true;
+  if (host_.ScheduleIteration()) return true;
+  iteration_is_scheduled_ = false;
+  return false;
+}
+
+void Gateway::RunElsewhere() noexcept {
+  for (const Touched& touched : touched_) {
+    if (touched.has_abandoned) touched.servable->Sweep();
+    if (touched.has_new) touched.servable->Wake();
+  }
+  touched_.clear();
+}
+
+void Gateway::WakeAt(Nanos at, Nanos now) {
+  at = std::min(at, now + kWakeUpMax);
+  if (at < wake_up_ns_ && host_.ScheduleWakeUp(at)) wake_up_ns_ = at;
 }
 
 std::string_view Gateway::DateAt(Nanos now) {
@@ -102,10 +154,11 @@ void Gateway::RunModels() {
   iteration_is_scheduled_ = false;
   const CompletionQueue::LoopScope scope(*completions_);
   Nanos budget = kIterationBudget;
-  for (const ServableHandle& servable : submitted_) {
-    budget -= std::min(budget, servable->RunHere(budget));
+  for (const Touched& touched : touched_) {
+    if (touched.has_abandoned) touched.servable->Sweep();
+    if (touched.has_new) budget -= std::min(budget, touched.servable->RunHere(budget));
   }
-  submitted_.clear();
+  touched_.clear();
 }
 
 void Gateway::Drain(bool signalled) {
@@ -120,19 +173,72 @@ void Gateway::Drain(bool signalled) {
 }
 
 void Gateway::Finish(Exchange* exchange, Nanos now) {
+  exchange->is_submitted = false;
   if (exchange->connection != nullptr) return exchange->connection->AnswerInference(now);
-  --in_flight_;  // Its client has left; the scheduler has counted it.
+  --in_flight_;  // Nobody waits for it; the scheduler has counted it.
+  --abandoned_;
   Recycle(exchange);
 }
 
+void Gateway::WakeUp(Nanos now) {
+  wake_up_ns_ = kNever;
+  // The scheduler ends those that wait. What it does not end is running.
+  SweepServablesOfTheLate(now);
+  Drain(/*signalled=*/false);
+  for (size_t i = 0; i < deadlines_.size();) {
+    const DeadlineList::Entry entry = deadlines_[i];
+    if (entry.deadline_ns < now) {
+      entry.exchange->connection->AnswerLate(now);
+    } else {
+      ++i;
+    }
+  }
+  const Nanos earliest = deadlines_.Earliest();
+  if (earliest != kNever) WakeAt(earliest + 1, now);
+  if (is_draining_) Sweep(now);
+}
+
+void Gateway::SweepServablesOfTheLate(Nanos now) {
+  const CompletionQueue::LoopScope scope(*completions_);
+  const Servable* swept = nullptr;  // Most are of one model: it is swept once.
+  for (size_t i = 0; i < deadlines_.size(); ++i) {
+    Servable* const servable = deadlines_[i].exchange->servable.get();
+    if (deadlines_[i].deadline_ns >= now || servable == swept) continue;
+    servable->Sweep();
+    swept = servable;
+  }
+}
+
 size_t Gateway::Sweep(Nanos now) {
-  connections_.ForEach([now](Connection& connection) { connection.CheckDeadline(now); });
+  Nanos earliest = kNever;
+  connections_.ForEach([&](Connection& connection) {
+    connection.CheckDeadline(now);
+    earliest = std::min(earliest, connection.deadline_ns());
+  });
+  // While it drains it is in a hurry; else whoever calls this comes again in time.
+  if (is_draining_ && earliest != kNever) WakeAt(earliest, now);
   return connections_.size();
 }
 
-void Gateway::BeginDrain() {
+void Gateway::BeginDrain(Nanos now) {
   is_draining_ = true;
-  connections_.ForEach([](Connection& connection) { connection.BeginDrain(); });
+  connections_.ForEach([now](Connection& connection) { connection.BeginDrain(now); });
+  Sweep(now);
+}
+
+DebugSnapshot Gateway::Debug(size_t limit, Nanos now) const {
+  DebugSnapshot snapshot;
+  snapshot.abandoned = abandoned_;
+  std::vector<const Connection*> oldest;
+  connections_.ForEach([&](const Connection& connection) {
+    ++snapshot.connections_by_state[connection.state_number()];
+    if (connection.has_request()) oldest.push_back(&connection);
+  });
+  limit = std::min(limit, oldest.size());
+  const auto middle = oldest.begin() + static_cast<std::ptrdiff_t>(limit);
+  std::ranges::partial_sort(oldest, middle, {}, &Connection::first_byte_ns);
+  for (size_t i = 0; i < limit; ++i) snapshot.in_flight.push_back(oldest[i]->Describe(now));
+  return snapshot;
 }
 
 }  // namespace fastserve

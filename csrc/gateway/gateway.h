@@ -3,6 +3,7 @@
 //   read events -> Connection -> Servable::Submit ... ScheduleIteration() once
 //   end of the loop's iteration -> RunIteration(): cheap models run here, others' threads are woken
 //   eventfd, or the end of an iteration -> Drain(): finished exchanges are answered
+//   a deadline, or the end of a drain's grace -> ScheduleWakeUp(), WakeUp(): the late are answered
 //
 // Threads: everything on the loop's thread; stats from any. (RunModels may be called without the
 // lock of an interpreter: it calls no host.)
@@ -19,10 +20,14 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "gateway/completion_queue.h"
+#include "gateway/deadline_list.h"
+#include "gateway/debug_snapshot.h"
 #include "gateway/exchange.h"
 #include "gateway/gateway_stats.h"
 #include "gateway/http/access_log.h"
+#include "gateway/http/client_counts.h"
 #include "gateway/http/connection.h"
+#include "gateway/http/connection_list.h"
 #include "gateway/http/control_request.h"
 #include "gateway/http/infer_codec.h"
 #include "memory/slab_pool.h"
@@ -36,7 +41,11 @@ class GatewayHost {
  public:
   virtual ~GatewayHost() = default;
   // RunModels and then Drain(false) are to be called when the loop has read what can be read now.
-  virtual void ScheduleIteration() = 0;
+  // False when that cannot be had: the gateway then does without.
+  virtual bool ScheduleIteration() = 0;
+  // WakeUp is to be called at `at`, and a call that was asked for earlier is off. `at` is never
+  // further away than Gateway::kWakeUpMax. False when that cannot be had.
+  virtual bool ScheduleWakeUp(Nanos at) = 0;
   // A control request; it may be answered during the call.
   virtual void OnControl(std::shared_ptr<ControlRequest> request) = 0;
 };
@@ -45,9 +54,12 @@ struct GatewayOptions {
   size_t body_bytes_max = size_t{64} << 20;
   size_t in_flight_bytes_max = size_t{1} << 30;
   size_t connections_max = 10'000;
+  size_t connections_per_client_max = 0;  // 0: as many as there are.
   Nanos head_timeout = 30 * kSecond;
   Nanos body_timeout = 60 * kSecond;  // Between two reads.
   Nanos idle_timeout = 120 * kSecond;
+  // How long connections without a request stay open when the server drains.
+  Nanos drain_grace = 1 * kSecond;
   bool access_log = false;
 };
 
@@ -59,6 +71,8 @@ class Gateway {
   static constexpr size_t kSharedBufferBytes = 64 << 10;
   // Answers up to this size are copied into one piece: cheaper than a vector of pieces.
   static constexpr size_t kCopiedBytesMax = 16 << 10;
+  // Wake-ups are asked for no further ahead, so that one that nobody needs any more is soon gone.
+  static constexpr Nanos kWakeUpMax = 1 * kSecond;
 
   static Result<std::unique_ptr<Gateway>> Create(std::shared_ptr<ServingMap> serving_map,
                                                  GatewayHost& host, const GatewayOptions& options);
@@ -75,32 +89,57 @@ class Gateway {
   }
   const BufferRef& shared_buffer_owner() const { return shared_buffer_; }
 
-  // Runs or wakes what was submitted since the last call.
+  // Runs or wakes what was submitted since the last call, after ending what was abandoned.
   void RunModels();
   // Answers what is finished. `signalled`: fd() was found readable.
   void Drain(bool signalled);
+  // What ScheduleWakeUp asked for: answers requests that are late.
+  void WakeUp(Nanos now);
   // Closes the connections whose time is up; returns how many are open.
   size_t Sweep(Nanos now);
-  // From now on answers close their connection, and connections without a request are closed.
-  void BeginDrain();
+  // From now on answers close their connection, and connections without a request are closed when
+  // their grace is over. New ones are served likewise.
+  void BeginDrain(Nanos now);
+
+  // What is in flight: at most `limit` requests, the oldest ones.
+  DebugSnapshot Debug(size_t limit, Nanos now) const;
 
   bool is_draining() const { return is_draining_; }
   size_t connections() const { return connections_.size(); }
   size_t in_flight() const { return in_flight_; }
   size_t in_flight_bytes() const { return admission_->in_flight_bytes(); }
   const GatewayStats& stats() const { return stats_; }
+  SlabPool::Stats memory() const { return pool_->stats(); }  // From any thread.
   AccessLog& access_log() { return access_log_; }
+  // Whether connections are to say who their client is: to find out costs more than a request.
+  bool wants_peers() const {
+    return access_log_.enabled() || options_.connections_per_client_max > 0;
+  }
 
  private:
   friend class Connection;
   Gateway(std::shared_ptr<ServingMap> serving_map, GatewayHost& host, const GatewayOptions& options,
           std::shared_ptr<CompletionQueue> completions, BufferRef shared_buffer);
 
+  // A servable that something happened to in this iteration.
+  struct Touched {
+    ServableHandle servable;
+    bool has_new = false;
+    bool has_abandoned = false;
+  };
+
   Exchange* NewExchange();
-  void Recycle(Exchange* exchange);
+  void Recycle(Exchange* exchange) noexcept;
   void Submit(Exchange* exchange, Nanos now);
+  // Nobody waits any more for what the scheduler has: it ends without having run, if it can.
+  void Abandon(Exchange* exchange) noexcept;
   void Finish(Exchange* exchange, Nanos now);
-  void ScheduleIteration();
+  Touched& Touch(const ServableHandle& servable);
+  [[nodiscard]] bool ScheduleIteration() noexcept;
+  // For want of an iteration: what was submitted runs on other threads.
+  void RunElsewhere() noexcept;
+  void WakeAt(Nanos at, Nanos now);
+  void SweepServablesOfTheLate(Nanos now);
   // The Date of an answer that is sent at `now`: made once a second.
   std::string_view DateAt(Nanos now);
 
@@ -116,8 +155,12 @@ class Gateway {
   AccessLog access_log_;
   ConnectionList connections_;
   std::vector<std::unique_ptr<Exchange>> idle_exchanges_;
-  std::vector<ServableHandle> submitted_;  // In this iteration, each once.
+  ClientCounts clients_;
+  DeadlineList deadlines_;
+  std::vector<Touched> touched_;  // In this iteration, each once.
   size_t in_flight_ = 0;
+  size_t abandoned_ = 0;       // Of those.
+  Nanos wake_up_ns_ = kNever;  // Scheduled.
   bool iteration_is_scheduled_ = false;
   bool is_draining_ = false;
   // Scratch that connections share, for the capacity.

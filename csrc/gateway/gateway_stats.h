@@ -5,10 +5,28 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
+#include <string_view>
 
 #include "base/counter.h"
 
 namespace fastserve {
+
+// Why a connection ended: the first reason that there was.
+enum class ConnectionEnd : uint8_t {
+  kClient,         // The client left, or asked for the end (Connection: close, HTTP/1.0).
+  kIdle,           // It had no request for too long.
+  kHeadTimeout,    // A head took too long.
+  kBodyTimeout,    // A body stalled.
+  kProtocolError,  // What was received is no HTTP/1.1 that is accepted here.
+  kLimit,          // Too many connections, or a body that is too large for what is free.
+  kDrain,          // The server drains.
+  kWriteStalled,   // The client does not read its answer.
+  kError,          // The socket, or the memory of the server, failed.
+};
+inline constexpr std::array<std::string_view, 9> kConnectionEndNames = {
+    "client", "idle",  "head_timeout",  "body_timeout", "protocol_error",
+    "limit",  "drain", "write_stalled", "error"};
 
 struct GatewayStats {
   static constexpr size_t kStatusMax = 599;
@@ -16,6 +34,10 @@ struct GatewayStats {
   Counter requests;  // Heads that were complete and well-formed.
   Counter connections_opened;
   Counter connections_closed;
+  std::array<Counter, kConnectionEndNames.size()> closes;  // Together connections_closed.
+  Counter rejected_per_client;  // Connections of clients that had as many as they may.
+  // Requests that were answered with 504 while the model ran: the result went to nobody.
+  Counter results_dropped;
   Counter bytes_in;
   Counter bytes_out;
   Counter access_records_dropped;

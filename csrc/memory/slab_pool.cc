@@ -140,6 +140,8 @@ BufferRef SlabPool::State::Acquire(size_t bytes) {
     if (FreeSlab* slab = PopCached(slab_class)) {
       ++stats_.reused;
       memory = slab;
+    } else {
+      ++stats_.slabs;
     }
   }
   if (memory == nullptr) memory = AllocateSlab(capacity);
@@ -148,6 +150,7 @@ BufferRef SlabPool::State::Acquire(size_t bytes) {
     stats_.in_use_bytes -= capacity;
     --slabs_in_use_;
     --stats_.acquired;
+    --stats_.slabs;
     ++stats_.refused;
     return {};
   }
@@ -178,6 +181,7 @@ void SlabPool::State::GiveBack(FreeSlab* slab, size_t slab_class) {
     } else {
       slab->next = unwanted;
       unwanted = slab;
+      --stats_.slabs;
     }
     last = closed_ && slabs_in_use_ == 0;
   }
@@ -219,6 +223,7 @@ FreeSlab* SlabPool::State::MakeRoomFor(size_t slab_class) {
     }
     victim->next = unlinked;
     unlinked = victim;
+    --stats_.slabs;
   }
   return unlinked;
 }
@@ -229,6 +234,7 @@ FreeSlab* SlabPool::State::UnlinkAll() {
     while (FreeSlab* slab = PopCached(slab_class)) {
       slab->next = unlinked;
       unlinked = slab;
+      --stats_.slabs;
     }
   }
   return unlinked;

@@ -46,6 +46,7 @@ class SlabPool {
   struct Stats {
     size_t in_use_bytes = 0;
     size_t cached_bytes = 0;
+    size_t slabs = 0;       // In use or kept for reuse.
     uint64_t acquired = 0;  // Successful calls of Acquire,
     uint64_t reused = 0;    // and how many of them were served from the cache.
     uint64_t refused = 0;   // Calls that came back empty.

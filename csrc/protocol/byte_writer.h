@@ -5,13 +5,12 @@
 //   ByteWriter::Storage bytes = out.Release();   // handed to the socket, nothing copied
 //
 // Clear() keeps the capacity, so that a writer that is reused stops allocating. Memory that cannot
-// be had stops the process: a response that was already computed has no better place to go.
+// be had is std::bad_alloc, as of a vector; what was written stays.
 // Threads: none; one writer belongs to one thread.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <span>
@@ -24,11 +23,8 @@ namespace fastserve {
 
 class ByteWriter {
  public:
-  struct Free {
-    void operator()(char* bytes) const { std::free(bytes); }
-  };
   struct Storage {
-    std::unique_ptr<char, Free> bytes;
+    std::unique_ptr<char[]> bytes;
     size_t size = 0;
   };
 
@@ -87,13 +83,13 @@ class ByteWriter {
   // Doubling, so that appending n bytes copies O(n); 512 holds the head of a small response.
   void Grow(size_t bytes) {
     const size_t capacity = std::max({size_ + bytes, 2 * capacity_, size_t{512}});
-    char* const held = bytes_.release();  // realloc frees or keeps it.
-    bytes_.reset(static_cast<char*>(std::realloc(held, capacity)));
-    FS_CHECK(bytes_ != nullptr);
+    std::unique_ptr<char[]> grown(new char[capacity]);
+    if (size_ > 0) std::memcpy(grown.get(), bytes_.get(), size_);
+    bytes_ = std::move(grown);
     capacity_ = capacity;
   }
 
-  std::unique_ptr<char, Free> bytes_;
+  std::unique_ptr<char[]> bytes_;
   size_t size_ = 0;
   size_t capacity_ = 0;
 };

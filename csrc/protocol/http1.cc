@@ -102,6 +102,7 @@ class HeadParser {
   bool TakeTransferEncoding(std::string_view value);
   bool TakeExpect(std::string_view value);
   bool TakeInferenceHeaderLength(std::string_view value);
+  bool TakeInferenceTimeout(std::string_view value);
   bool TakeConnection(std::string_view value);
   bool CheckTarget();
   bool TakeAuthorityOffTarget(size_t scheme_bytes);
@@ -188,8 +189,13 @@ bool HeadParser::TakeField(const HttpField& field) {
       return !IsNamed(name, "connection") || TakeConnection(value);
     case 14:
       return !IsNamed(name, "content-length") || TakeContentLength(value);
+    case 16:
+      if (IsNamed(name, "fastserve-timing")) head_.wants_timing = value == "1";
+      return true;
     case 17:
       return !IsNamed(name, "transfer-encoding") || TakeTransferEncoding(value);
+    case 20:
+      return !IsNamed(name, "inference-timeout-ms") || TakeInferenceTimeout(value);
     case 31:
       return !IsNamed(name, "inference-header-content-length") || TakeInferenceHeaderLength(value);
     default:
@@ -229,6 +235,16 @@ bool HeadParser::TakeInferenceHeaderLength(std::string_view value) {
   const bool is_first = !head_.inference_header_length;
   if (!ParseDigits(value, &head_.inference_header_length.emplace()) || !is_first) {
     head_.inference_header_is_valid = false;
+  }
+  return true;
+}
+
+bool HeadParser::TakeInferenceTimeout(std::string_view value) {
+  uint64_t& timeout_ms = head_.inference_timeout_ms;
+  const bool is_first = timeout_ms == 0;
+  const bool is_valid = ParseDigits(value, &timeout_ms) && timeout_ms > 0;
+  if (!is_first || !is_valid || timeout_ms > kInferenceTimeoutMsMax) {
+    head_.inference_timeout_is_valid = false;
   }
   return true;
 }
@@ -331,12 +347,10 @@ Http1Progress Http1HeadReader::Read(std::string_view received, Http1Head* head) 
   if (found != Http1Progress::kDone) return found;
 
   searched_ = 0;
-  head->fields.clear();
-  head->body = HttpBody::kNone;
-  head->content_length = 0;
-  head->inference_header_length.reset();
-  head->inference_header_is_valid = true;
-  head->expects_continue = false;
+  std::vector<HttpField> fields = std::move(head->fields);  // For the capacity.
+  fields.clear();
+  *head = Http1Head();
+  head->fields = std::move(fields);
   head->bytes = end;
   HeadParser parser(limits_, head, &error_);
   return parser.Parse(received.substr(start, end - start)) ? Http1Progress::kDone

@@ -41,6 +41,9 @@ enum class HttpBody : uint8_t {
   kChunked,  // Chunks follow: ChunkedReader.
 };
 
+// A day; who may wait longer need not say so.
+inline constexpr uint64_t kInferenceTimeoutMsMax = 86'400'000;
+
 // The head of one request. All views are of the bytes given to Read and move with them: a head is
 // dealt with, or what is needed of it copied, before the buffer is reused.
 struct Http1Head {
@@ -56,6 +59,11 @@ struct Http1Head {
   // connection's: whoever serves it must look at the flag.
   std::optional<uint64_t> inference_header_length;
   bool inference_header_is_valid = true;
+  // Inference-Timeout-Ms, 1 to kInferenceTimeoutMsMax; 0 when it is absent. What was said above of
+  // a wrong one holds for it as well.
+  uint64_t inference_timeout_ms = 0;
+  bool inference_timeout_is_valid = true;
+  bool wants_timing = false;      // "Fastserve-Timing: 1": the answer shall say where time went.
   bool keep_alive = true;         // HTTP/1.1 without "close", or 1.0 with "keep-alive".
   bool expects_continue = false;  // "Expect: 100-continue" in HTTP/1.1.
   bool is_http10 = false;         // Chunks cannot be sent to it.

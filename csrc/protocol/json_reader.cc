@@ -14,6 +14,16 @@
 namespace fastserve {
 namespace {
 
+// An explicit instantiation may name a private member, and a friend of its can hand it out.
+const uint8_t* StringsOf(const simdjson::ondemand::parser& parser);
+template <auto Member>
+struct ShowStrings {
+  friend const uint8_t* StringsOf(const simdjson::ondemand::parser& parser) {
+    return (parser.*Member).get();
+  }
+};
+template struct ShowStrings<&simdjson::ondemand::parser::string_buf>;
+
 // Long enough to recognise the value, short enough for a message.
 constexpr size_t kShownTokenBytes = 40;
 
@@ -228,9 +238,14 @@ Status JsonParser::Open(std::string_view text, JsonObject* root) {
     return InvalidArgument("request: not valid JSON: it begins with a byte order mark");
   }
   const simdjson::padded_string_view padded(text.data(), text.size(), text.size() + kJsonPadding);
-  if (auto error = parser_.iterate(padded).get(document_)) return JsonError(error, "request");
-  if (auto error = document_.get_object().get(*root)) {
-    if (error != simdjson::INCORRECT_TYPE) return JsonError(error, "request");
+  const auto error = parser_.iterate(padded).get(document_);
+  // simdjson does not look whether it got the memory for strings, and would write to null.
+  if (error == simdjson::MEMALLOC || (!error && StringsOf(parser_) == nullptr)) {
+    return Unavailable("no memory to read JSON of ", text.size(), " bytes, try again later");
+  }
+  if (error) return JsonError(error, "request");
+  if (auto no_object = document_.get_object().get(*root)) {
+    if (no_object != simdjson::INCORRECT_TYPE) return JsonError(no_object, "request");
     return InvalidArgument("request: expected a JSON object");
   }
   return {};

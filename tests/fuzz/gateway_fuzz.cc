@@ -23,7 +23,7 @@ namespace {
 class Socket final : public ConnectionIo {
  public:
   explicit Socket(Gateway& gateway)
-      : connection(std::make_unique<Connection>(gateway, *this, "fuzz", NowNanos())) {}
+      : connection(std::make_unique<Connection>(gateway, *this, Peer{"fuzz", 1}, NowNanos())) {}
 
   void Write(std::span<const OutputPart> parts) override {
     FS_CHECK(!is_finished && !is_closed);
@@ -106,7 +106,15 @@ class Loop final : public GatewayHost {
     gateway = *Gateway::Create(
         map_, *this, {.body_bytes_max = 4096, .in_flight_bytes_max = 8192, .access_log = true});
   }
-  void ScheduleIteration() override { FS_CHECK(!std::exchange(is_scheduled, true)); }
+  bool ScheduleIteration() override {
+    FS_CHECK(!std::exchange(is_scheduled, true));
+    return true;
+  }
+  bool ScheduleWakeUp(Nanos at) override {
+    FS_CHECK_OP(at, <, wake_up_ns);
+    wake_up_ns = at;
+    return true;
+  }
   void OnControl(std::shared_ptr<ControlRequest> request) override {
     if (answers_at_once) return Respond(*request);
     controls.push_back(std::move(request));
@@ -133,6 +141,7 @@ class Loop final : public GatewayHost {
   std::vector<std::shared_ptr<ControlRequest>> controls;
   bool answers_at_once = false;
   bool is_scheduled = false;
+  Nanos wake_up_ns = kNever;
 
  private:
   std::shared_ptr<ServingMap> map_ = std::make_shared<ServingMap>();
@@ -175,7 +184,11 @@ std::string_view Play(std::string_view script, Loop& loop,
       if (amount % 8 == 0) sockets[event & 1] = std::make_unique<Socket>(*loop.gateway);
       break;
     case 9:
-      if (amount == 0) loop.gateway->BeginDrain();
+      if (amount == 0) loop.gateway->BeginDrain(NowNanos());
+      if (amount % 4 == 1 && loop.wake_up_ns != kNever) {
+        const Nanos at = std::exchange(loop.wake_up_ns, kNever);
+        loop.gateway->WakeUp(at + Nanos(amount) * kSecond);
+      }
       break;
     default: {
       const std::string_view bytes = script.substr(0, amount + 1);

@@ -31,8 +31,10 @@ struct AccessRecord {
   // The phases in order; 0 for one that did not happen.
   Nanos receive = 0;  // First byte to last byte.
   Nanos queue = 0;
-  Nanos compute = 0;
-  Nanos send = 0;  // Computed to handed to the socket.
+  Nanos stage = 0;
+  Nanos run = 0;
+  Nanos finish = 0;
+  Nanos send = 0;  // To handed to the socket.
   Nanos total = 0;
 };
 

@@ -16,22 +16,31 @@ constexpr size_t kPendingBytesMax = 64 << 10;
 // Of a field's value, in messages.
 constexpr size_t kShownBytes = 40;
 
-// A body that cannot be received: too large for any request is 413.
-int StatusOfBodyError(Code code) { return code == Code::kOutOfRange ? 413 : HttpStatusOf(code); }
-
 }  // namespace
 
-Connection::Connection(Gateway& gateway, ConnectionIo& io, std::string peer, Nanos now)
-    : gateway_(gateway),
-      io_(io),
-      peer_(std::move(peer)),
-      now_(now),
-      deadline_ns_(now + gateway.options_.head_timeout) {
+Connection::Connection(Gateway& gateway, ConnectionIo& io, Peer peer, Nanos now)
+    : gateway_(gateway), io_(io), peer_(std::move(peer)), now_(now), deadline_ns_(now) {
+  if (peer_.is_client()) verdict_ = gateway_.clients_.Enter(peer_.address);
   gateway_.connections_.Add(this);
   gateway_.stats_.connections_opened.Add();
-  if (gateway_.connections_.size() > gateway_.options_.connections_max) {
-    Refuse(503, StrCat("the server has its ", gateway_.options_.connections_max,
-                       " connections already, try again later"));
+  BeginIdling(gateway_.options_.head_timeout);
+  Guarded([this] { RefuseIfTooMany(); });
+}
+
+void Connection::RefuseIfTooMany() {
+  const GatewayOptions& options = gateway_.options_;
+  const bool is_refused = verdict_ == ClientCounts::Verdict::kRefused;
+  if (is_refused || verdict_ == ClientCounts::Verdict::kIgnored) {
+    gateway_.stats_.rejected_per_client.Add();
+    // Telling is polite; but those who are being told hold connections, too.
+    if (!is_refused) return Abort(ConnectionEnd::kLimit);
+    Refuse(ConnectionEnd::kLimit, 429,
+           StrCat("you have your ", options.connections_per_client_max,
+                  " connections already, try again later"));
+  } else if (gateway_.connections_.size() > options.connections_max) {
+    Refuse(ConnectionEnd::kLimit, 503,
+           StrCat("the server has its ", options.connections_max,
+                  " connections already, try again later"));
   }
 }
 
@@ -50,6 +59,10 @@ size_t Connection::buffer_bytes() const {
 void Connection::BufferUpdated(size_t bytes) {
   now_ = NowNanos();
   gateway_.stats_.bytes_in.Add(bytes);
+  Guarded([this, bytes] { TakeReceived(bytes); });
+}
+
+void Connection::TakeReceived(size_t bytes) {
   // Not the state but the buffer that was given out decides: an answer may have come in between
   // and have begun the next request.
   if (reads_into_body_) {
@@ -125,7 +138,8 @@ size_t Connection::ConsumeHead(std::string_view data) {
       return 0;
     case Http1Progress::kFailed:
       keep_alive_ = false;
-      Refuse(head_reader_.error().status, head_reader_.error().message);
+      Refuse(ConnectionEnd::kProtocolError, head_reader_.error().status,
+             head_reader_.error().message);
       return data.size();
     case Http1Progress::kDone:
       break;
@@ -154,6 +168,8 @@ void Connection::BeginRequest() {
   if (route.is_infer) {
     exchange_->servable = gateway_.serving_.Find(route.model, route.version);
     exchange_->inference_header_length = head_.inference_header_length;
+    exchange_->wants_timing = head_.wants_timing;
+    exchange_->notes_end = head_.wants_timing || gateway_.access_log_.enabled();
   }
   if (!exchange_->servable) {
     BeginControl();
@@ -172,6 +188,13 @@ void Connection::CheckInference() {
     const std::string_view value = head_.Field("inference-header-content-length");
     refusal_ = {400, StrCat("Inference-Header-Content-Length: expected one number, received '",
                             value.substr(0, kShownBytes), "'")};
+  } else if (!head_.inference_timeout_is_valid) {
+    const std::string_view value = head_.Field("inference-timeout-ms");
+    refusal_ = {
+        400, StrCat("Inference-Timeout-Ms: expected one number from 1 to ", kInferenceTimeoutMsMax,
+                    ", received '", value.substr(0, kShownBytes), "'")};
+  } else if (head_.inference_timeout_ms > 0) {
+    exchange_->timeout = static_cast<Nanos>(head_.inference_timeout_ms) * kMillisecond;
   }
 }
 
@@ -204,8 +227,7 @@ void Connection::BeginBody() {
       break;
   }
   if (!status.ok()) {
-    CountFailure(status.code());
-    Refuse(StatusOfBodyError(status.code()), status.message());
+    RefuseBody(status);
   } else if (head_.expects_continue) {
     const OutputPart part{kHttp1Continue, {}};
     gateway_.stats_.bytes_out.Add(kHttp1Continue.size());
@@ -226,12 +248,13 @@ size_t Connection::ConsumeChunks(std::string_view data) {
   deadline_ns_ = now_ + gateway_.options_.body_timeout;
   const ChunkedReader::Step step = chunks_.Read(data);
   if (step.progress == Http1Progress::kFailed) {
-    Refuse(chunks_.error().status, chunks_.error().message);
+    const HttpError& error = chunks_.error();
+    Refuse(error.status == 413 ? ConnectionEnd::kLimit : ConnectionEnd::kProtocolError,
+           error.status, error.message);
     return data.size();
   }
   if (Status status = exchange_->body.Append(step.data); !status.ok()) {
-    CountFailure(status.code());
-    Refuse(StatusOfBodyError(status.code()), status.message());
+    RefuseBody(status);
     return data.size();
   }
   if (step.progress == Http1Progress::kDone) {
@@ -241,17 +264,25 @@ size_t Connection::ConsumeChunks(std::string_view data) {
   return step.consumed;
 }
 
+void Connection::RefuseBody(const Status& status) {
+  CountFailure(status.code());
+  // Too large for any request is 413.
+  const int http = status.code() == Code::kOutOfRange ? 413 : HttpStatusOf(status.code());
+  Refuse(ConnectionEnd::kLimit, http, status.message());
+}
+
 void Connection::Dispatch() {
   state_ = State::kBusy;
+  ++gateway_.in_flight_;
   deadline_ns_ = kNever;
   exchange_->received_ns = now_;
   exchange_->body_bytes = exchange_->body.bytes().size();
-  ++gateway_.in_flight_;
   if (refusal_.status != 0) {
     const HttpError refusal = std::exchange(refusal_, {.status = 0, .message = {}});
     CountFailure(Code::kInvalidArgument);
     AnswerError(refusal.status, refusal.message);
-    return DropExchange();
+    DropExchange();
+    return GoOn();
   }
   if (control_ != nullptr) return DispatchControl();
   Status status = gateway_.codec_.DecodeRequest(*exchange_, now_);
@@ -259,6 +290,7 @@ void Connection::Dispatch() {
   CountFailure(status.code());
   AnswerError(HttpStatusOf(status.code()), status.message());
   DropExchange();
+  GoOn();
 }
 
 void Connection::CountFailure(Code code) {
@@ -275,90 +307,6 @@ void Connection::DispatchControl() {
   request->connection = this;
   answering_ = request.get();
   gateway_.host_.OnControl(std::move(request));
-}
-
-void Connection::Lost() {
-  if (previous_ == this) return;
-  if (answering_ != nullptr) {
-    answering_->connection = nullptr;
-    answering_ = nullptr;
-    --gateway_.in_flight_;
-  } else if (state_ == State::kBusy) {
-    // With the scheduler: it ends there, before it runs if it has not begun.
-    exchange_->connection = nullptr;
-    exchange_->request.cancelled.store(true, std::memory_order_relaxed);
-    exchange_ = nullptr;
-  }
-  state_ = State::kClosed;
-  DropExchange();
-  gateway_.connections_.Remove(this);
-  gateway_.stats_.connections_closed.Add();
-}
-
-void Connection::PauseWriting() {
-  writing_paused_ = true;
-  // The answer that is under way is not what it waits for; who was refused is not waited for.
-  if (state_ == State::kBusy || state_ == State::kLingering) return;
-  deadline_ns_ = now_ + gateway_.options_.idle_timeout;
-}
-
-void Connection::ResumeWriting() {
-  writing_paused_ = false;
-  now_ = NowNanos();
-  if (state_ != State::kHead) return;
-  deadline_ns_ = head_has_begun_ ? first_byte_ns_ + gateway_.options_.head_timeout
-                                 : now_ + gateway_.options_.idle_timeout;
-  ConsumePending();
-}
-
-void Connection::CheckDeadline(Nanos now) {
-  if (now < deadline_ns_) return;
-  now_ = now;
-  if (writing_paused_ || state_ == State::kClosed) return Abort();
-  switch (state_) {
-    case State::kHead:
-      if (head_has_begun_) {
-        Refuse(408, "the request's head did not arrive in time");
-      } else {
-        state_ = State::kClosed;
-        io_.Close();
-      }
-      break;
-    case State::kBody:
-    case State::kChunks:
-      Refuse(408, "the request's body did not arrive in time");
-      break;
-    default:
-      Abort();
-  }
-}
-
-void Connection::Abort() {
-  state_ = State::kClosed;  // The socket may still report this and that before it is lost.
-  DropExchange();
-  io_.Abort();
-}
-
-void Connection::BeginDrain() {
-  if (state_ != State::kHead || head_has_begun_) return;
-  state_ = State::kClosed;
-  io_.Close();
-}
-
-void ConnectionList::Add(Connection* connection) {
-  connection->previous_ = nullptr;
-  connection->next_ = first_;
-  if (first_ != nullptr) first_->previous_ = connection;
-  first_ = connection;
-  ++size_;
-}
-
-void ConnectionList::Remove(Connection* connection) {
-  (connection->previous_ != nullptr ? connection->previous_->next_ : first_) = connection->next_;
-  if (connection->next_ != nullptr) connection->next_->previous_ = connection->previous_;
-  connection->previous_ = connection;  // Marks it as removed.
-  connection->next_ = nullptr;
-  --size_;
 }
 
 }  // namespace fastserve

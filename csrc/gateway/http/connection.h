@@ -8,17 +8,22 @@
 //   head  -> body      the head is complete, is well-formed and is admitted
 //   body  -> busy      the body is complete; it was submitted, or given to the control plane
 //   busy  -> head      the answer was handed to the socket
+//   busy  -> head      its deadline passed: 504, and the result goes to nobody
 //   any   -> closing   an error after which nobody knows where the next request begins, or the end
 //
 // Errors of a request are answered and the connection goes on; errors of a connection are answered,
 // then what still comes is read and dropped for a while (a reset would take the answer away from
 // the client), then it is closed.
 //
+// Memory that cannot be had (std::bad_alloc) ends the connection for which it was wanted, and no
+// other; what that held is given back.
+//
 // Threads: confined to the loop's.
 #pragma once
 
 #include <cstddef>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,7 +31,10 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "gateway/debug_snapshot.h"
 #include "gateway/exchange.h"
+#include "gateway/gateway_stats.h"
+#include "gateway/http/client_counts.h"
 #include "gateway/http/control_request.h"
 #include "gateway/http/infer_codec.h"
 #include "protocol/http1.h"
@@ -35,6 +43,15 @@
 namespace fastserve {
 
 class Gateway;
+
+// Who is at the other end. Found out only if somebody wants to know.
+struct Peer {
+  std::string address;  // "unix" for a socket without addresses; "" when nobody asked.
+  int port = -1;        // Of an IP address.
+
+  bool is_client() const { return port >= 0; }  // Of those that are counted.
+  std::string Text() const { return is_client() ? StrCat(address, ":", port) : address; }
+};
 
 // The socket, as a connection sees it. None of these calls back into the connection.
 class ConnectionIo {
@@ -50,11 +67,17 @@ class ConnectionIo {
   virtual void Close() = 0;
   // Closes at once; what was written may be lost.
   virtual void Abort() = 0;
+  // Now, if it can still be known.
+  virtual Peer FindPeer() { return {}; }
 };
+
+// What Retry-After says of a model that is expected to answer in so long: 1 to 60 whole seconds.
+uint32_t RetryAfterSeconds(Nanos expected_wait);
 
 class Connection {
  public:
-  Connection(Gateway& gateway, ConnectionIo& io, std::string peer, Nanos now);
+  // `peer` is needed for an access log and for a limit per client.
+  Connection(Gateway& gateway, ConnectionIo& io, Peer peer, Nanos now);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -70,26 +93,38 @@ class Connection {
   // `bytes` of it were filled.
   void BufferUpdated(size_t bytes);
 
-  // The socket is gone; nothing of `io` is called any more.
-  void Lost();
+  // The socket is gone; nothing of `io` is called any more. `end` is why, unless the connection
+  // knows of an earlier reason.
+  void Lost(ConnectionEnd end = ConnectionEnd::kClient) noexcept;
   // The socket has more to send than it likes; no further request is begun until it has less.
   void PauseWriting();
   void ResumeWriting();
 
   // Called when the deadline of the present phase may have passed.
   void CheckDeadline(Nanos now);
-  // The server drains: closes now if nothing is under way, else after the answer.
-  void BeginDrain();
+  Nanos deadline_ns() const { return deadline_ns_; }
+  // The server drains: closes when its grace is over and nothing is under way, else after the
+  // answer.
+  void BeginDrain(Nanos now);
 
   // The exchange that is under way has ended: answers it and is done with it.
   void AnswerInference(Nanos now);
+  // It has not, and its deadline has passed: answers that, and lets go of it.
+  void AnswerLate(Nanos now);
   // The answer to the control request that is under way.
   void AnswerControl(int status, std::string_view body, std::span<const HttpHeader> headers);
+
+  // For a DebugSnapshot.
+  size_t state_number() const;
+  bool has_request() const { return exchange_ != nullptr && state_ != State::kLingering; }
+  Nanos first_byte_ns() const { return first_byte_ns_; }
+  InFlightRequest Describe(Nanos now) const;
 
  private:
   friend class ConnectionList;
   enum class State : uint8_t { kHead, kBody, kChunks, kBusy, kLingering, kClosed };
 
+  void TakeReceived(size_t bytes);
   // Takes as much of `data` as it can now; returns how much.
   size_t Consume(std::string_view data);
   size_t ConsumeHead(std::string_view data);
@@ -102,6 +137,7 @@ class Connection {
   void BeginControl();
   void CheckInference();
   void BeginBody();
+  void RefuseBody(const Status& status);
   void Dispatch();
   // Of a request for a model, before that has it.
   void CountFailure(Code code);
@@ -109,20 +145,47 @@ class Connection {
   // The answer was handed to the socket: what comes next?
   void EndRequest();
 
+  void RefuseIfTooMany();
+  void EncodeAndSend();
   // Answers {"error": ...} to a request that was read to its end.
   void AnswerError(int status, std::string_view message);
   // The same, and closes: the request was not read to its end, or its end is unknown.
-  void Refuse(int status, std::string_view message);
+  void Refuse(ConnectionEnd end, int status, std::string_view message);
   // `tensors` follow `body`. Fills in what every answer has.
   void Send(Http1ResponseHead head, std::string_view body, std::span<const OutputPart> tensors);
-  void Abort();
+  Nanos ExpectedWait() const;
   void RecordAccess(int status, size_t bytes_out);
-  void DropExchange();
+
+  // Runs what an event of the loop asks for; ends the connection when memory is lacking.
+  template <typename Body>
+  void Guarded(Body&& body) {
+    try {
+      body();
+    } catch (const std::bad_alloc&) {
+      FailForLackOfMemory();
+    }
+  }
+  void FailForLackOfMemory() noexcept;
+  // Of the request that is under way, whoever has it.
+  void LetGoOfRequest() noexcept;
+  bool is_idle() const { return state_ == State::kHead && !head_has_begun_; }
+  // When a connection without a request is closed, from now on.
+  void BeginIdling(Nanos timeout);
+  // The first one counts.
+  void SetEnd(ConnectionEnd end);
+  void Close(ConnectionEnd end);
+  void Abort(ConnectionEnd end);
+  void DropExchange() noexcept;
+  // Takes the bytes that wait, if the next request may begin.
+  void GoOn();
 
   Gateway& gateway_;
   ConnectionIo& io_;
-  const std::string peer_;
+  const Peer peer_;
+  ClientCounts::Verdict verdict_ = ClientCounts::Verdict::kUncounted;
   State state_ = State::kHead;
+  bool has_end_ = false;
+  ConnectionEnd end_ = ConnectionEnd::kClient;
   bool consuming_ = false;
   bool reads_into_body_ = false;  // The buffer that was given out.
   bool writing_paused_ = false;
@@ -139,8 +202,7 @@ class Connection {
   Http1Head head_;
   ChunkedReader chunks_;
   std::string pending_;  // Received and not yet taken.
-  // The request that is received or under way; the scheduler has it while `state_` is kBusy, unless
-  // somebody else is answering it.
+  // The request that is received or under way. The scheduler has it while it is_submitted.
   Exchange* exchange_ = nullptr;
   std::shared_ptr<ControlRequest> control_;  // While it is received.
   ControlRequest* answering_ = nullptr;      // While the control plane has it.
@@ -150,28 +212,6 @@ class Connection {
 
   Connection* previous_ = nullptr;  // In the gateway's list.
   Connection* next_ = nullptr;
-};
-
-// The open connections of a gateway.
-class ConnectionList {
- public:
-  void Add(Connection* connection);
-  void Remove(Connection* connection);
-  size_t size() const { return size_; }
-
-  // Calls `visit` for each; a visit may close its own connection.
-  template <typename Visit>
-  void ForEach(Visit&& visit) {
-    for (Connection* connection = first_; connection != nullptr;) {
-      Connection* const next = connection->next_;
-      visit(*connection);
-      connection = next;
-    }
-  }
-
- private:
-  Connection* first_ = nullptr;
-  size_t size_ = 0;
 };
 
 }  // namespace fastserve

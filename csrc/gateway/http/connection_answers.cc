@@ -1,9 +1,11 @@
 // The second half of Connection: what it sends.
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "gateway/gateway.h"
 #include "gateway/http/connection.h"
+#include "gateway/http/request_phases.h"
 #include "protocol/kserve_rest.h"
 
 namespace fastserve {
@@ -11,8 +13,8 @@ namespace {
 
 // How long what still comes is read and dropped after a refusal; nginx's lingering_timeout is 5 s.
 constexpr Nanos kLinger = 2 * kSecond;
-// Overload passes within a batch or two; a client that asks again after a second is welcome.
-constexpr uint32_t kRetryAfterSeconds = 1;
+// Who was told to come back later than this would rather be told that it does not work.
+constexpr Nanos kRetryAfterMax = 60 * kSecond;
 
 bool AsksToRetry(int status) { return status == 429 || status == 503; }
 
@@ -22,6 +24,11 @@ bool HasNoBody(int status) { return status == 204 || status == 304; }
 
 }  // namespace
 
+uint32_t RetryAfterSeconds(Nanos expected_wait) {
+  const Nanos wait = std::clamp(expected_wait, Nanos{1}, kRetryAfterMax);
+  return static_cast<uint32_t>((wait + kSecond - 1) / kSecond);
+}
+
 void Connection::AnswerControl(int status, std::string_view body,
                                std::span<const HttpHeader> headers) {
   answering_ = nullptr;
@@ -29,12 +36,33 @@ void Connection::AnswerControl(int status, std::string_view body,
   Http1ResponseHead head;
   head.status = status;
   head.extra = headers;
-  Send(head, body, {});
-  DropExchange();
+  Guarded([&] {
+    Send(head, body, {});
+    DropExchange();
+    GoOn();
+  });
 }
 
 void Connection::AnswerInference(Nanos now) {
   now_ = now;
+  Guarded([this] {
+    EncodeAndSend();
+    DropExchange();
+    GoOn();
+  });
+}
+
+void Connection::AnswerLate(Nanos now) {
+  now_ = now;
+  gateway_.stats_.results_dropped.Add();
+  Guarded([this] {
+    AnswerError(504, "the deadline passed while the model ran; its result is dropped");
+    gateway_.Abandon(std::exchange(exchange_, nullptr));
+    GoOn();
+  });
+}
+
+void Connection::EncodeAndSend() {
   Exchange& exchange = *exchange_;
   ServableStats& stats = exchange.servable->stats();
   EncodedBody& encoded = gateway_.encoded_;
@@ -50,10 +78,12 @@ void Connection::AnswerInference(Nanos now) {
     head.content_type = encoded.is_binary ? "application/octet-stream" : "application/json";
     if (encoded.is_binary) head.inference_header_length = encoded.json.size();
     Send(head, encoded.json, encoded.tensors);
-    stats.request.Record(now - exchange.received_ns);
+    const Nanos sent = NowNanos();
+    stats.receive.Record(exchange.received_ns - exchange.first_byte_ns);
+    stats.send.Record(sent - exchange.request.computed_ns);
+    stats.request.Record(sent - exchange.received_ns);
   }
   encoded.tensors.clear();  // Owners are let go.
-  DropExchange();
 }
 
 void Connection::AnswerError(int status, std::string_view message) {
@@ -62,11 +92,17 @@ void Connection::AnswerError(int status, std::string_view message) {
   Http1ResponseHead head;
   head.status = status;
   head.content_type = "application/json";
-  if (AsksToRetry(status)) head.retry_after_s = kRetryAfterSeconds;
+  if (AsksToRetry(status)) head.retry_after_s = RetryAfterSeconds(ExpectedWait());
   Send(head, body.view(), {});
 }
 
-void Connection::Refuse(int status, std::string_view message) {
+Nanos Connection::ExpectedWait() const {
+  // Overload of the server as a whole passes within a batch or two.
+  return exchange_ != nullptr && exchange_->servable ? exchange_->servable->ExpectedWait() : 0;
+}
+
+void Connection::Refuse(ConnectionEnd end, int status, std::string_view message) {
+  SetEnd(end);
   keep_alive_ = false;
   state_ = State::kLingering;  // Before Send, which would close.
   deadline_ns_ = now_ + kLinger;
@@ -82,7 +118,17 @@ void Connection::Send(Http1ResponseHead head, std::string_view body,
   head.content_length = body_bytes;
   head.is_http10 = is_http10_;
   head.date = gateway_.DateAt(now_);
-  head.keep_alive = keep_alive_ = keep_alive_ && !gateway_.is_draining_;
+  if (keep_alive_ && gateway_.is_draining_) {
+    keep_alive_ = false;
+    SetEnd(ConnectionEnd::kDrain);
+  }
+  head.keep_alive = keep_alive_;
+  ServerTimingStorage timing_storage;
+  HttpHeader timing{"Server-Timing", {}};
+  if (exchange_ != nullptr && exchange_->wants_timing) {
+    timing.value = FormatServerTiming(PhasesOf(*exchange_, NowNanos()), timing_storage);
+    if (!timing.value.empty()) head.extra = {&timing, 1};
+  }
   // Taken out: a write may run code of the interpreter, which may drop the control request of
   // another connection, which is an answer, too.
   ByteWriter writer = std::move(gateway_.head_writer_);
@@ -103,27 +149,32 @@ void Connection::Send(Http1ResponseHead head, std::string_view body,
   gateway_.head_writer_ = std::move(writer);
   gateway_.stats_.bytes_out.Add(bytes_out);
   gateway_.stats_.responses[static_cast<size_t>(head.status)].Add();
-  if (gateway_.access_log_.enabled()) RecordAccess(head.status, bytes_out);
+  if (gateway_.access_log_.enabled()) {
+    try {
+      RecordAccess(head.status, bytes_out);
+    } catch (const std::bad_alloc&) {
+      gateway_.stats_.access_records_dropped.Add();  // The answer is more than its record.
+    }
+  }
   if (state_ == State::kBusy) EndRequest();
 }
 
 void Connection::EndRequest() {
-  --gateway_.in_flight_;
-  if (!keep_alive_) {
-    state_ = State::kClosed;
-    deadline_ns_ = now_ + gateway_.options_.idle_timeout;  // For a client that does not read.
-    io_.Close();
-    return;
-  }
+  // What the scheduler still has is counted until it comes back.
+  if (exchange_ == nullptr || !exchange_->is_submitted) --gateway_.in_flight_;
+  if (!keep_alive_) return Close(ConnectionEnd::kClient);
   state_ = State::kHead;
   is_head_request_ = false;
-  deadline_ns_ = now_ + gateway_.options_.idle_timeout;
+  BeginIdling(gateway_.options_.idle_timeout);
 }
 
-void Connection::DropExchange() {
+void Connection::DropExchange() noexcept {
   if (exchange_ != nullptr) gateway_.Recycle(std::exchange(exchange_, nullptr));
   control_.reset();
   refusal_.status = 0;
+}
+
+void Connection::GoOn() {
   // Bytes of the next request may have waited; Consume, if we are in it, goes on by itself.
   if (state_ == State::kHead) ConsumePending();
 }
@@ -133,7 +184,7 @@ void Connection::RecordAccess(int status, size_t bytes_out) {
   timespec time;
   clock_gettime(CLOCK_REALTIME, &time);
   record.time_ns = time.tv_sec * kSecond + time.tv_nsec;
-  record.peer = peer_;
+  record.peer = peer_.Text();
   record.status = status;
   record.bytes_out = bytes_out;
   if (exchange_ != nullptr) {
@@ -142,19 +193,21 @@ void Connection::RecordAccess(int status, size_t bytes_out) {
     record.path = exchange.path;
     record.bytes_in =
         exchange.head_bytes + std::max(exchange.body_bytes, exchange.body.bytes().size());
-    record.receive = exchange.received_ns == 0 ? 0 : exchange.received_ns - exchange.first_byte_ns;
+    const RequestPhases phases = PhasesOf(exchange, NowNanos());
+    record.receive = std::max<Nanos>(phases.receive, 0);
     record.total = now_ - exchange.first_byte_ns;
     if (exchange.servable) {
       record.model = exchange.servable->name();
       record.version = exchange.servable->version_text();
       record.id = exchange.id;
     }
-    const InferenceRequest& request = exchange.request;
-    if (request.computed_ns > 0) {
-      record.batch_rows = request.batch_rows;
-      record.queue = request.started_ns - request.submitted_ns;
-      record.compute = request.computed_ns - request.started_ns;
-      record.send = now_ - request.computed_ns;
+    if (phases.run >= 0) {
+      record.batch_rows = exchange.request.batch_rows;
+      record.queue = phases.queue;
+      record.stage = phases.stage;
+      record.run = phases.run;
+      record.finish = phases.finish;
+      record.send = phases.send;
     }
   }
   gateway_.access_log_.Add(std::move(record));

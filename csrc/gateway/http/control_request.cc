@@ -1,16 +1,22 @@
 #include "gateway/http/control_request.h"
 
+#include "base/check.h"
 #include "gateway/http/connection.h"
 
 namespace fastserve {
 
 ControlRequest::~ControlRequest() {
   if (answered || connection == nullptr) return;
+  // A connection that still points here must not be left behind, nor touched from elsewhere.
+  FS_CHECK(is_on_its_thread());
   static_cast<void>(Respond(500, "", {}));
 }
 
 Status ControlRequest::Respond(int status, std::string_view content,
                                std::span<const HttpHeader> fields) {
+  if (!is_on_its_thread()) {
+    return FailedPrecondition("a request is answered on the thread of its event loop");
+  }
   if (answered) return FailedPrecondition("the request is answered already");
   if (status < 200 || status > 599) {
     return InvalidArgument("status is ", status, ", expected 200 to 599");

@@ -3,7 +3,7 @@
 //
 // Exactly one Respond each; a control request that is dropped without one is answered with 500.
 //
-// Threads: confined to the event loop's.
+// Threads: confined to the event loop's. An answer from another one is refused.
 #pragma once
 
 #include <cstddef>
@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -37,9 +38,16 @@ struct ControlRequest {
   ControlRequest(const ControlRequest&) = delete;
   ControlRequest& operator=(const ControlRequest&) = delete;
 
-  // Errors: FAILED_PRECONDITION when it was answered already, INVALID_ARGUMENT for a status or a
-  // header that cannot be sent. An answer to a client that has left goes nowhere.
+  // Errors: FAILED_PRECONDITION when it was answered already, or on a thread that is not the
+  // loop's, INVALID_ARGUMENT for a status or a header that cannot be sent. An answer to a client
+  // that has left goes nowhere.
   Status Respond(int status, std::string_view body, std::span<const HttpHeader> headers);
+  // Whether this is the thread that may answer it, and drop it without an answer.
+  bool is_on_its_thread() const { return std::this_thread::get_id() == thread_; }
+
+ private:
+  // Of the loop, which makes it.
+  const std::thread::id thread_ = std::this_thread::get_id();
 };
 
 }  // namespace fastserve

@@ -1,5 +1,6 @@
 #include "gateway/http/infer_codec.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <utility>
@@ -76,18 +77,24 @@ Status InferCodec::BindInputs(Exchange& exchange) {
 }
 
 Status InferCodec::DecodeRequest(Exchange& exchange, Nanos now) {
+  // A body that does not fit, or for which there is no memory, must not be held until the next one
+  // comes.
+  struct Forget {
+    std::vector<NamedInput>& inputs;
+    ~Forget() { inputs.clear(); }
+  } const forget{inputs_};
   body_.Clear();
   FS_RETURN_IF_ERROR(DecodeBody(exchange));
   exchange.has_id = body_.has_id;
   exchange.id = body_.id;
   FS_RETURN_IF_ERROR(ChooseOutputs(exchange));
-  Status bound = BindInputs(exchange);
-  inputs_.clear();  // A body that does not fit must not be held until the next one comes.
-  if (!bound.ok()) return bound;
+  FS_RETURN_IF_ERROR(BindInputs(exchange));
   constexpr auto kTimeoutMaxUs = static_cast<uint64_t>(kNever / kMicrosecond / 2);
-  exchange.request.deadline_ns = body_.timeout_us == 0 || body_.timeout_us > kTimeoutMaxUs
-                                     ? kNever
-                                     : now + static_cast<Nanos>(body_.timeout_us) * kMicrosecond;
+  Nanos timeout = exchange.timeout;
+  if (body_.timeout_us > 0 && body_.timeout_us <= kTimeoutMaxUs) {
+    timeout = std::min(timeout, static_cast<Nanos>(body_.timeout_us) * kMicrosecond);
+  }
+  exchange.request.deadline_ns = timeout == kNever ? kNever : now + timeout;
   return {};
 }
 

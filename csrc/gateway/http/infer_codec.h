@@ -31,7 +31,8 @@ struct EncodedBody {
 class InferCodec {
  public:
   // Reads exchange.body and binds it to exchange.servable: request, wanted outputs, id.
-  // `now` is the request's arrival: its deadline counts from there.
+  // `now` is the request's arrival: its deadline counts from there, and is the earlier one of what
+  // the body and the head (exchange.timeout) say.
   Status DecodeRequest(Exchange& exchange, Nanos now);
 
   // The answer of an exchange that ended well. Errors: INVALID_ARGUMENT for a response that JSON

@@ -155,7 +155,8 @@ class ControlRequest:
     def respond(
         self, status: int, body: bytes = b"", headers: Sequence[tuple[str, str]] = ()
     ) -> None:
-        """Answer. Content-Length and Connection are added. Call on the gateway's loop thread.
+        """Answer. Content-Length and Connection are added. Call on the gateway's loop thread:
+        on another one it is FAILED_PRECONDITION.
 
         HEAD is answered with the body that GET would get: only its length is sent. Does nothing
         when the connection is gone by now.
@@ -177,10 +178,16 @@ class Gateway:
         head_timeout_ns: int = 30_000_000_000,
         body_timeout_ns: int = 60_000_000_000,
         idle_timeout_ns: int = 120_000_000_000,
+        connections_per_client_max: int = 0,
+        drain_grace_ns: int = 1_000_000_000,
         access_log: bool = False,
     ) -> None:
         """The body time-out is between two reads. on_control must not raise. It also gets inference
-        requests for models and versions that are not served: only Python knows why they are not."""
+        requests for models and versions that are not served: only Python knows why they are not.
+
+        connections_per_client_max counts by IP address and leaves Unix sockets alone; 0: no limit.
+        drain_grace_ns is how long connections without a request stay open after begin_drain().
+        """
     @property
     def fd(self) -> int:
         """An eventfd, readable when completions wait: loop.add_reader(fd, gateway.drain)."""
@@ -188,20 +195,37 @@ class Gateway:
     def sweep(self) -> int:
         """Close the connections whose time is up (call about once a second); how many are open."""
     def begin_drain(self) -> None:
-        """From now on answers close their connection, and idle connections are closed."""
+        """From now on answers close their connection, and idle connections are closed when their
+        grace is over; the gateway's own timer sees to that. It is done when none is left."""
     @property
     def connections(self) -> int: ...
     @property
     def in_flight(self) -> int:
-        """Requests received and not yet answered in full."""
+        """Requests received and not yet answered in full, and those that the engine still runs
+        though nobody waits for them any more."""
     def stats(self) -> dict[str, int]:
         """requests, connections_opened, connections_closed, bytes_in, bytes_out, in_flight_bytes,
-        responses_<status> for each HTTP status sent, access_records_dropped."""
+        responses_<status> for each HTTP status sent, access_records_dropped, rejected_per_client,
+        results_dropped (answered with 504 while the model ran), slab_bytes, slab_bytes_free, slabs;
+        closes_<reason>: client, idle, head_timeout, body_timeout, protocol_error, limit, drain,
+        write_stalled, error. Any thread."""
+    def debug(self, limit: int = 100) -> dict[str, Any]:
+        """What is in flight: at most `limit` requests, oldest first. On the gateway's loop thread.
+
+        {"in_flight": [{"model": str, "version": str, "id": str, "peer": str,
+                        "phase": "receive" | "model" | "control", "age_ns": int,
+                        "deadline_in_ns": int | None, "body_bytes": int}],
+         "abandoned": int  with the scheduler, but nobody waits for them any more
+         "connections": int, "connections_by_state": {state: int},
+         "memory": {"slab_bytes": int, "slab_bytes_free": int, "in_flight_bytes": int}}
+        states: idle, head, body, busy, lingering, closed.
+        """
     def take_access_records(self) -> list[dict[str, Any]]:
         """The access records since the last call (bounded; oldest dropped, counted in stats()).
 
         Keys: time_ns (CLOCK_REALTIME), peer, method, path, status, model, version, id, bytes_in,
-        bytes_out, batch_rows, receive_ns, queue_ns, compute_ns, send_ns, total_ns.
+        bytes_out, batch_rows, receive_ns, queue_ns, stage_ns, run_ns, finish_ns, send_ns,
+        compute_ns (stage and run together), total_ns.
         """
 
 class Connection:

@@ -22,6 +22,14 @@ inline std::shared_ptr<Backend> EchoBackend(FakeBackend::Function function = Ech
   return FloatBackend(std::move(function));
 }
 
+// Runs end when the gate is opened.
+inline std::shared_ptr<Backend> GatedBackend(Gate& gate) {
+  return EchoBackend([&gate](auto inputs, int64_t rows, auto& outputs) {
+    gate.Pass();
+    return Echo(inputs, rows, outputs);
+  });
+}
+
 inline ServableOptions Named(std::string name, int64_t max_batch_size = 8, int64_t version = 1) {
   ServableOptions options = UpTo(max_batch_size);
   options.name = std::move(name);

@@ -20,6 +20,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -30,8 +31,8 @@ namespace fastserve {
 
 class FakeSocket final : public ConnectionIo {
  public:
-  explicit FakeSocket(Gateway& gateway, Nanos now = NowNanos()) {
-    connection = std::make_unique<Connection>(gateway, *this, "192.0.2.1:5", now);
+  explicit FakeSocket(Gateway& gateway, Nanos now = NowNanos(), Peer peer = {"192.0.2.1", 5}) {
+    connection = std::make_unique<Connection>(gateway, *this, std::move(peer), now);
   }
 
   // As a loop does: get the buffer, fill it, report; as often as it takes.
@@ -104,14 +105,21 @@ class FakeLoop final : public GatewayHost {
     controls.clear();
   }
 
-  FakeSocket& Connect(Nanos now = NowNanos()) {
-    sockets.push_back(std::make_unique<FakeSocket>(*gateway, now));
+  FakeSocket& Connect(Nanos now = NowNanos(), Peer peer = {"192.0.2.1", 5}) {
+    sockets.push_back(std::make_unique<FakeSocket>(*gateway, now, std::move(peer)));
     return *sockets.back();
   }
 
-  void ScheduleIteration() override {
+  bool ScheduleIteration() override {
     EXPECT_FALSE(is_scheduled) << "scheduled twice";
-    is_scheduled = true;
+    is_scheduled = can_schedule;
+    return can_schedule;
+  }
+  bool ScheduleWakeUp(Nanos at) override {
+    EXPECT_LT(at, wake_up_ns) << "scheduled though an earlier one was";
+    wake_up_ns = at;
+    ++wake_ups;
+    return can_schedule;
   }
   void OnControl(std::shared_ptr<ControlRequest> request) override {
     if (on_control) return on_control(std::move(request));
@@ -124,6 +132,19 @@ class FakeLoop final : public GatewayHost {
     gateway->RunModels();
     gateway->Drain(false);
     return true;
+  }
+  // The timer fires, which a test sets to some milliseconds; false when there is none.
+  bool WakeUp() {
+    const Nanos at = std::exchange(wake_up_ns, kNever);
+    if (at == kNever) return false;
+    while (NowNanos() < at) std::this_thread::yield();
+    gateway->WakeUp(NowNanos());
+    return true;
+  }
+  // The same, and the clock says `now`.
+  void WakeUpAt(Nanos now) {
+    wake_up_ns = kNever;
+    gateway->WakeUp(now);
   }
   bool was_signalled(int timeout_ms = 0) const {
     pollfd poller{.fd = gateway->fd(), .events = POLLIN, .revents = 0};
@@ -149,6 +170,9 @@ class FakeLoop final : public GatewayHost {
   std::vector<std::shared_ptr<ControlRequest>> controls;
   std::function<void(std::shared_ptr<ControlRequest>)> on_control;
   bool is_scheduled = false;
+  bool can_schedule = true;
+  Nanos wake_up_ns = kNever;
+  int wake_ups = 0;  // That were scheduled.
 };
 
 // What was said, whenever it was said.

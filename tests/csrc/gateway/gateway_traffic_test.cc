@@ -211,7 +211,7 @@ class Traffic {
     }
     EXPECT_TRUE(loop_.controls.empty());
     loop_.ExpectNothingHeld();
-    loop_.gateway->BeginDrain();
+    loop_.gateway->BeginDrain(NowNanos());
     for (const auto& socket : loop_.sockets) {
       if (!socket->is_lost) socket->Lose();
     }

@@ -222,6 +222,26 @@ TEST(SlabPool, GivesUpItsCacheBeforeItRefuses) {
   EXPECT_EQ(pool->stats().refused, 0u);
 }
 
+TEST(SlabPool, CountsTheSlabsThereAre) {
+  const auto pool = SlabPool::Create({.bytes_max = 64 * kKib, .cached_bytes_max = 8 * kKib});
+  BufferRef small = pool->Acquire(1);
+  BufferRef large = pool->Acquire(16 * kKib);
+  EXPECT_FALSE(pool->Acquire(64 * kKib));
+  EXPECT_EQ(pool->stats().slabs, 2u);
+  small = BufferRef();
+  EXPECT_EQ(pool->stats().slabs, 2u) << "kept";
+  small = pool->Acquire(1);
+  EXPECT_EQ(pool->stats().slabs, 2u) << "used again";
+  large = BufferRef();
+  EXPECT_EQ(pool->stats().slabs, 1u) << "too large to keep";
+  small = BufferRef();
+  BufferRef other = pool->Acquire(8 * kKib);
+  other = BufferRef();
+  EXPECT_EQ(pool->stats().slabs, 1u) << "one made room for the other";
+  pool->Trim();
+  EXPECT_EQ(pool->stats().slabs, 0u);
+}
+
 #if defined(__SANITIZE_ADDRESS__)
 TEST(SlabPoolDeathTest, ReportsAReadOfAReleasedSlab) {
   const auto pool = SlabPool::Create({});

@@ -218,7 +218,9 @@ TEST(ConnectionStates, AClientThatLeftIsNotComputedFor) {
 }
 
 TEST(ConnectionStates, DrainingClosesWhatIsIdleAndTheRestAfterItsAnswer) {
-  FakeLoop loop(kTimes);
+  GatewayOptions options = kTimes;
+  options.drain_grace = 0;
+  FakeLoop loop(options);
   FakeSocket& idle = loop.Connect();
   FakeSocket& head = loop.Connect();
   FakeSocket& body = loop.Connect();
@@ -226,7 +228,7 @@ TEST(ConnectionStates, DrainingClosesWhatIsIdleAndTheRestAfterItsAnswer) {
   head.Feed("GET /head HTTP");
   body.Feed(kUnfinished);
   busy.Feed(Get("/busy") + Get("/dropped"));
-  loop.gateway->BeginDrain();
+  loop.gateway->BeginDrain(NowNanos());
   EXPECT_TRUE(loop.gateway->is_draining());
   EXPECT_TRUE(idle.is_closed);
   head.Feed("/1.1\r\nHost: a\r\n\r\n");

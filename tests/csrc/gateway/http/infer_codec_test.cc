@@ -167,6 +167,24 @@ TEST(InferCodec, CountsTheTimeoutFromTheArrival) {
   EXPECT_EQ(deadline("4611686018427388", kNever / 2), kNever);
 }
 
+TEST(InferCodec, TakesTheEarlierOneOfTwoTimeouts) {
+  const auto deadline = [](std::string_view body_timeout, Nanos head_timeout) {
+    Coding coding(Serve(EchoBackend(), Named("m")));
+    coding.exchange->timeout = head_timeout;
+    EXPECT_TRUE(coding
+                    .Decode(StrCat(R"({"parameters":{"timeout":)", body_timeout,
+                                   R"(},"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],)",
+                                   R"("data":[1,2]}]})"),
+                            {}, 7)
+                    .ok());
+    return coding.exchange->request.deadline_ns;
+  };
+  EXPECT_EQ(deadline("5", 6000), 5'007);
+  EXPECT_EQ(deadline("5", 4000), 4'007);
+  EXPECT_EQ(deadline("0", 4000), 4'007);
+  EXPECT_EQ(deadline("9223372036854775807", 4000), 4'007);
+}
+
 TEST(InferCodec, RefusesAResponseThatIsNotExactlyOne) {
   for (size_t responses : {0, 2, 3}) {
     Coding coding(Serve(EchoBackend(), Named("m")));

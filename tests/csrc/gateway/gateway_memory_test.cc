@@ -1,0 +1,212 @@
+// Memory that cannot be had: each operator new of whole conversations fails in turn, once and from
+// then on. Whatever it was wanted for, the gateway serves the next connection, and holds nothing.
+//
+// ThreadSanitizer brings an operator new that cannot be replaced; under it nothing fails.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "gateway/fake_loop.h"
+
+namespace {
+
+// Of this thread, while it is in the gateway.
+thread_local bool counts = false;
+thread_local size_t allocations = 0;
+thread_local size_t fails_from = SIZE_MAX;  // The number of the first one that fails,
+thread_local size_t fails_to = SIZE_MAX;    // and of the first one after it that does not.
+thread_local bool has_failed = false;
+
+}  // namespace
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define FS_THREAD_SANITIZER
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define FS_THREAD_SANITIZER
+#endif
+#ifndef FS_THREAD_SANITIZER
+// Not inlined, or the compiler sees free() take what new gave and warns.
+[[gnu::noinline]] void* operator new(size_t bytes) {
+  if (counts) {
+    const size_t number = allocations++;
+    if (number >= fails_from && number < fails_to) {
+      has_failed = true;
+      throw std::bad_alloc();
+    }
+  }
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#endif  // FS_THREAD_SANITIZER
+
+namespace fastserve {
+namespace {
+
+class Counting {
+ public:
+  explicit Counting(bool on) : before_(std::exchange(counts, on)) {}
+  ~Counting() { counts = before_; }
+
+ private:
+  const bool before_;
+};
+
+std::string Chunked(std::string_view target, std::string_view body) {
+  char size[20];
+  std::snprintf(size, sizeof size, "%zx", body.size());
+  return StrCat("POST ", target, " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", size,
+                "\r\n", body, "\r\n0\r\n\r\n");
+}
+
+std::string Binary() {
+  const std::string json =
+      R"({"id":"an id that is longer than a short string","inputs":[{"name":"x","datatype":"FP32",)"
+      R"("shape":[1,2],"parameters":{"binary_data_size":8}}],)"
+      R"("outputs":[{"name":"y","parameters":{"binary_data":true}}]})";
+  return Post("/v2/models/m/infer", json + "abcdABCD",
+              StrCat("Inference-Header-Content-Length: ", json.size(),
+                     "\r\nInference-Timeout-Ms: 60000\r\nFastserve-Timing: 1\r\n"));
+}
+
+// What a client says, piece by piece, and how often it is answered.
+const std::vector<std::string>& Pieces() {
+  static const std::vector<std::string> pieces = {
+      Get("/a/path/that/is/longer/than/a/short/string?query"),
+      Binary(),
+      PostFloats(1, "id"),
+      Chunked("/v2/models/m/infer", FloatsJson()),
+      Chunked("/control", "body"),
+      Post("/v2/models/m/infer", "{"),
+      Post("/v2/models/m/infer", "{}", "Content-Encoding: gzip\r\n"),
+      PostFloats().substr(0, 70),
+      PostFloats().substr(70) + Get("/pipelined") + PostFloats() + "GET /half",
+      " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+  };
+  return pieces;
+}
+
+class Conversation {
+ public:
+  explicit Conversation(const ServableHandle& model)
+      : loop_({.connections_per_client_max = 10, .access_log = true}) {
+    loop_.map->Publish(model);
+    loop_.on_control = [](std::shared_ptr<ControlRequest> request) {
+      const HttpHeader header{"X-A", "b"};
+      EXPECT_TRUE(request->Respond(200, "an answer", {&header, 1}).ok());
+    };
+  }
+
+  // All of it, with a client that may leave before the last answer. False when it was cut off.
+  bool Hold(bool leaves) {
+    FakeSocket* const socket = Connect();
+    if (socket == nullptr) return false;
+    for (const std::string& piece : Pieces()) {
+      if (!socket->is_open()) break;
+      Count([&] { socket->Feed(piece); });
+      if (leaves && &piece == &Pieces()[2]) {
+        Count([&] { socket->Lose(); });
+        break;
+      }
+      Run();
+    }
+    Run();
+    if (!socket->is_lost) Count([&] { socket->Lose(); });
+    Run();
+    return !socket->is_aborted;
+  }
+
+  void ExpectNothingHeld() {
+    loop_.ExpectNothingHeld();
+    EXPECT_EQ(loop_.gateway->connections(), 0u);
+    const GatewayStats& stats = loop_.gateway->stats();
+    EXPECT_EQ(stats.connections_opened.value(), stats.connections_closed.value());
+    uint64_t closes = 0;
+    for (const Counter& counter : stats.closes) closes += counter.value();
+    EXPECT_EQ(closes, stats.connections_closed.value());
+    EXPECT_EQ(loop_.gateway->memory().in_use_bytes, 0u);
+    EXPECT_EQ(loop_.gateway->Debug(100, NowNanos()).abandoned, 0u);
+  }
+  FakeLoop& loop() { return loop_; }
+
+ private:
+  FakeSocket* Connect() {
+    try {
+      const Counting counting(true);
+      return &loop_.Connect();
+    } catch (const std::bad_alloc&) {
+      return nullptr;
+    }
+  }
+  template <typename Body>
+  void Count(Body&& body) {
+    const Counting counting(true);
+    body();
+  }
+  void Run() {
+    while (loop_.gateway->in_flight() > 0 || loop_.is_scheduled) {
+      if (std::exchange(loop_.is_scheduled, false)) {
+        Count([&] { loop_.gateway->RunModels(); });
+      } else {
+        ASSERT_TRUE(loop_.was_signalled(10'000)) << "nothing ends";
+      }
+      Count([&] { loop_.gateway->Drain(true); });
+    }
+  }
+
+  FakeLoop loop_;
+};
+
+void FailEach(bool leaves, bool for_good) {
+  const ServableHandle model = Serve(EchoBackend(), Named("m"));
+  model->WarmUp();
+  fails_from = fails_to = SIZE_MAX;
+  for (int i = 0; i < 2; ++i) {  // The first one also makes what is made once.
+    allocations = 0;
+    Conversation whole(model);
+    EXPECT_TRUE(whole.Hold(leaves));
+    EXPECT_EQ(whole.loop().responses(200), leaves ? 2u : 9u);
+    whole.ExpectNothingHeld();
+  }
+  const size_t total = allocations;
+  size_t cut_off = 0;
+  for (size_t i = 0; i < total && !testing::Test::HasFailure(); ++i) {
+    SCOPED_TRACE(StrCat("allocation ", i, " of ", total, " fails"));
+    Conversation conversation(model);
+    allocations = 0;
+    has_failed = false;
+    fails_from = i;
+    fails_to = for_good ? SIZE_MAX : i + 1;
+    if (!conversation.Hold(leaves)) ++cut_off;
+    fails_from = fails_to = SIZE_MAX;
+    EXPECT_TRUE(has_failed);
+    conversation.ExpectNothingHeld();
+    const uint64_t answered = conversation.loop().responses(200);
+    EXPECT_TRUE(conversation.Hold(false));
+    EXPECT_EQ(conversation.loop().responses(200), answered + 9);
+    conversation.ExpectNothingHeld();
+  }
+#ifndef FS_THREAD_SANITIZER
+  EXPECT_GT(total, 30u);
+  EXPECT_GT(cut_off, total / 4);
+#endif
+}
+
+TEST(GatewayMemory, FailsOnceAndTheNextConnectionIsServed) { FailEach(false, false); }
+
+TEST(GatewayMemory, FailsFromThenOnAndIsThereAgain) { FailEach(false, true); }
+
+TEST(GatewayMemory, FailsAroundAClientThatLeaves) {
+  FailEach(true, false);
+  FailEach(true, true);
+}
+
+}  // namespace
+}  // namespace fastserve
