@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from fastserve import _core
 from fastserve.config.options import Options
@@ -15,6 +17,53 @@ from fastserve.server import logs
 from fastserve.server.front_end import CutOff, FrontEnd, FrontEndStats
 from fastserve.server.routes import Router
 from fastserve.server.scrape import Scraper
+from fastserve.server.transport import Connection
+
+# asyncio makes the transport of a socket that it has accepted some iterations later. If it stops
+# listening in between, it forgets the socket, and the client waits.
+_ACCEPT_ITERATIONS = 4
+
+
+class _Connection(Connection):
+    """One that its front end knows the transport of."""
+
+    __slots__ = ("known",)
+
+    def __init__(self, gateway: _core.Gateway, known: weakref.WeakSet[Any]) -> None:
+        super().__init__(gateway)
+        self.known = known
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.known.add(transport)
+        super().connection_made(transport)
+
+
+class _FrontEnd(FrontEnd):
+    """One that closes what is left at its end: the process of an embedding program goes on."""
+
+    def __init__(
+        self,
+        options: Options,
+        serving_map: _core.ServingMap,
+        on_control: Callable[[_core.ControlRequest], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(options, serving_map, on_control, loop)
+        # asyncio's and uvloop's share no base.
+        self._transports = weakref.WeakSet[Any]()
+
+    def connection_factory(
+        self, gateway: _core.Gateway, on_connection: Callable[[], None]
+    ) -> Callable[[], Connection]:
+        def make() -> Connection:
+            on_connection()
+            return _Connection(gateway, self._transports)
+
+        return make
+
+    def abort(self) -> None:
+        for transport in list(self._transports):
+            transport.abort()
 
 
 class Endpoint:
@@ -33,7 +82,7 @@ class Endpoint:
             manager, self._scraper.render, strict_readiness=options.strict_readiness
         )
         self._router.is_starting = False  # Models come and go; there is no first attempt to await.
-        self._front_end = FrontEnd(options, serving_map, self._router.on_control, loop)
+        self._front_end = _FrontEnd(options, serving_map, self._router.on_control, loop)
 
     async def open(self, sockets: Sequence[socket.socket]) -> None:
         await self._front_end.listen(sockets)
@@ -44,6 +93,8 @@ class Endpoint:
     async def close(self, *, drain: bool) -> None:
         """Stop listening; let what is in flight finish, or not."""
         self._router.is_draining = True
+        for _ in range(_ACCEPT_ITERATIONS):
+            await asyncio.sleep(0)
         cut_off = await self._front_end.drain(None if drain else 0.0)
         if drain and cut_off != CutOff():
             limit = format_duration_ns(self._options.drain_timeout_ns)
@@ -51,6 +102,8 @@ class Endpoint:
                 f"drained for {limit}, until the time was up; cut off: requests"
                 f" {cut_off.requests}, connections {cut_off.connections}"
             )
+        self._front_end.abort()
+        await asyncio.sleep(0)  # Transports tell their protocols in the next iteration.
 
     def abandon(self) -> None:
         """Its loop may have ended, and answers nobody any more. Any thread."""
@@ -66,13 +119,3 @@ def new_loop() -> asyncio.AbstractEventLoop:
         return asyncio.new_event_loop()
     loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
     return loop
-
-
-async def abort_transports(loop: asyncio.AbstractEventLoop) -> None:
-    """Close the connections that are left on a loop of ours.
-
-    uvloop does so when it closes; asyncio would leave each to the collector, with a warning.
-    """
-    for transport in list(getattr(loop, "_transports", {}).values()):
-        transport.abort()
-    await asyncio.sleep(0)  # Transports tell their protocols in the next iteration.

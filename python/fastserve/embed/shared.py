@@ -7,6 +7,7 @@ its listeners still run. Order at the end: calls are refused, listeners drain, v
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -28,6 +29,9 @@ FORKED = (
     "this server was made before a fork, and its threads stayed in the parent; make a"
     " fastserve.Server in each process"
 )
+
+
+logs.LOGGER.addHandler(logging.NullHandler())  # The program says what becomes of records.
 
 
 class Shared:

@@ -15,7 +15,7 @@ from fastserve import _core
 from fastserve.config.options import Options
 from fastserve.server.housekeeping import Housekeeper
 from fastserve.server.listen import BACKLOG
-from fastserve.server.transport import connection_factory
+from fastserve.server.transport import Connection, connection_factory
 
 _DRAIN_POLL_S = 0.02
 
@@ -67,7 +67,7 @@ class FrontEnd:
     async def listen(self, sockets: Sequence[socket.socket]) -> None:
         """Accept connections on bound sockets; they are closed with the front end."""
         self._loop.add_reader(self._gateway.fd, self._gateway.drain)
-        make = connection_factory(self._gateway, self._housekeeper.on_connection)
+        make = self.connection_factory(self._gateway, self._housekeeper.on_connection)
         for sock in sockets:
             if sock.family == socket.AF_UNIX:
                 start = self._loop.create_unix_server(make, sock=sock, backlog=BACKLOG)
@@ -75,6 +75,12 @@ class FrontEnd:
                 # TCP_NODELAY is what both loops set on every connection they accept.
                 start = self._loop.create_server(make, sock=sock, backlog=BACKLOG)
             self._servers.append(await start)
+
+    def connection_factory(
+        self, gateway: _core.Gateway, on_connection: Callable[[], None]
+    ) -> Callable[[], Connection]:
+        """Makes the protocol of each connection: a subclass may have to know more of them."""
+        return connection_factory(gateway, on_connection)
 
     def stats(self) -> FrontEndStats:
         return FrontEndStats(
