@@ -172,8 +172,8 @@ def test_close_from_another_thread_drains_a_listener_of_a_running_loop(server, a
     assert not run_async(main())
 
 
-# asyncio.run() ended, and somebody closes afterwards. (uvloop warns, rightly; where that is an error,
-# it waits for ever for the handle that it could not close.)
+# asyncio.run() ended, and somebody closes afterwards. (uvloop warns, rightly; made an error, that
+# keeps it waiting for ever for the handle that it could not close.)
 @pytest.mark.filterwarnings("ignore:unclosed resource:ResourceWarning")
 def test_closing_after_the_loop_has_ended_does_not_hang(run_async):
     server = fastserve.Server()
