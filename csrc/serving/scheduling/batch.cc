@@ -55,7 +55,7 @@ Batch::Outcome Batch::Run(ModelInstance& instance, Nanos started) {
   const bool together = status.ok();
   const bool apart = !together && requests_.size() > 1 && responses_ == 0;
   for (RequestPtr& request : requests_) {
-    if (apart) status = Attempt(instance, std::span(&request, 1), NowNanos());
+    if (apart) status = Attempt(instance, std::span(&request, 1), options_.now());
     End(std::move(request), status);
   }
   requests_.clear();
@@ -92,7 +92,7 @@ Status Batch::RunEngine(ModelInstance& instance, std::span<const BatchInput> inp
                       "' was computed after the last response of the model");
   }
   ForgetOutputs();
-  if (computed_ns_ == 0) computed_ns_ = NowNanos();
+  if (computed_ns_ == 0) computed_ns_ = options_.now();
   ++runs_;
   ServableStats& stats = *options_.stats;
   stats.executions.Add();
@@ -154,7 +154,7 @@ void Batch::Add(size_t index, const Tensor& tensor, BufferRef owner) {
 void Batch::EndResponse() {
   for (size_t i = 0; i < outputs_.size() && error_.ok(); ++i) error_ = CheckOutput(i);
   if (error_.ok()) {
-    computed_ns_ = NowNanos();
+    computed_ns_ = options_.now();
     ++responses_;
     Deliver();
   }

@@ -40,6 +40,7 @@ class Batch final : private OutputSink {
     bool has_batch_dimension = false;
     SlabPool* pool = nullptr;
     ServableStats* stats = nullptr;
+    Nanos (*now)() = &NowNanos;
   };
 
   explicit Batch(const Options& options);
