@@ -52,7 +52,7 @@ void Call::Sleep(Nanos until) {
 
 void Call::Cancel() {
   request.cancelled.store(true, std::memory_order_relaxed);
-  servable->Sweep();
+  SweepIfAble(*servable);
 }
 
 bool Call::Listen(Listener listener) {
@@ -61,6 +61,12 @@ bool Call::Listen(Listener listener) {
   // OnEnd: if that came first, what it wrote may be read.
   return listener_.compare_exchange_strong(before, listener, std::memory_order_acq_rel,
                                            std::memory_order_acquire);
+}
+
+bool Call::StopListening() {
+  Listener before = Listener::kLoop;
+  // Relaxed: nothing is handed over.
+  return listener_.compare_exchange_strong(before, Listener::kNobody, std::memory_order_relaxed);
 }
 
 void Call::OnResponse(InferenceRequest&, std::span<ResponseOutput> response) {
@@ -105,7 +111,8 @@ void Call::Recycle(Deferred* node) {
   Py_CLEAR(call->caller);
   Py_CLEAR(call->waiter);
   call->queue.reset();
-  DropServable(std::move(call->servable));
+  // If it was the last that knew of this version: its runs have ended, so joining is short.
+  call->servable.reset();
   call->wanted.clear();
   call->responses = 0;
   call->end = Status();
@@ -117,14 +124,6 @@ void Call::Recycle(Deferred* node) {
   } else {
     idle.push_back(call);
   }
-}
-
-void DropServable(ServableHandle servable) {
-  // Racy, and harmless: if two see 2, whoever is second joins with the GIL.
-  if (servable == nullptr || servable.use_count() > 1) return;
-  GilPause pause;
-  servable.reset();
-  pause.Resume();
 }
 
 }  // namespace fastserve::bind

@@ -25,7 +25,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
-#include "bind/calls/deferred.h"
+#include "bind/arrays/deferred.h"
 #include "serving/inference_request.h"
 #include "serving/servable.h"
 #include "sync/signal.h"
@@ -35,11 +35,26 @@ namespace fastserve::bind {
 class Call;
 class LoopQueue;
 
+template <typename S>
+void SweepIfAble(S& s) {
+  if constexpr (requires { s.Sweep(); }) {
+    s.Sweep();
+  } else {
+    s.Wake();
+  }
+}
+
 // Gives up Python's share.
 struct DropCall {
   void operator()(Call* call) const;
 };
 using CallPtr = std::unique_ptr<Call, DropCall>;
+
+// The same on a thread that has the GIL, which saves a detour.
+inline void DropWithGil(CallPtr call) {
+  const GilHeld held;
+  call.reset();
+}
 
 class Call final : public ResponseSink, private Deferred {
  public:
@@ -74,6 +89,8 @@ class Call final : public ResponseSink, private Deferred {
   };
   // False if it has ended: nobody tells.
   bool Listen(Listener listener);
+  // Nobody is told. False if it has ended: the loop is told already, or about to be.
+  bool StopListening();
 
   // ResponseSink.
   void OnResponse(InferenceRequest& request, std::span<ResponseOutput> outputs) override;
@@ -108,9 +125,5 @@ class Call final : public ResponseSink, private Deferred {
   std::atomic<Listener> listener_{Listener::kNobody};
   Signal ended_;
 };
-
-// Lets go of a version. If this was the last that knew of it, its threads are joined, and others
-// have the GIL meanwhile.
-void DropServable(ServableHandle servable);
 
 }  // namespace fastserve::bind

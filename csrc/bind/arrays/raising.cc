@@ -1,4 +1,4 @@
-#include "bind/calls/raising.h"
+#include "bind/arrays/raising.h"
 
 namespace fastserve::bind {
 namespace {
@@ -25,12 +25,17 @@ PyObject* Raise(PyObject* error, const Status& status) {
   return nullptr;
 }
 
-PyObject* NewError(PyObject* error, const Status& status) {
-  PyObject* const arguments = ArgumentsOf(status);
-  if (arguments == nullptr) return nullptr;
-  PyObject* const made = PyObject_CallObject(error, arguments);
-  Py_DECREF(arguments);
-  return made;
+PyObject* TakeError(PyObject* error, const Status& status) {
+  Raise(error, status);
+  PyObject* type = nullptr;
+  PyObject* value = nullptr;
+  PyObject* traceback = nullptr;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  if (traceback != nullptr) PyException_SetTraceback(value, traceback);
+  Py_XDECREF(type);
+  Py_XDECREF(traceback);
+  return value;
 }
 
 std::string TextOf(PyObject* object) {

@@ -1,12 +1,12 @@
-#include "bind/calls/bytes_elements.h"
+#include "bind/arrays/bytes_elements.h"
 
 #include <cstring>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "bind/calls/held_memory.h"
-#include "bind/calls/raising.h"
+#include "bind/arrays/held_memory.h"
+#include "bind/arrays/raising.h"
 
 namespace fastserve::bind {
 namespace {

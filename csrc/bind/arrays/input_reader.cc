@@ -1,13 +1,13 @@
-#include "bind/calls/input_reader.h"
+#include "bind/arrays/input_reader.h"
 
 #include <cstring>
 #include <optional>
 #include <string_view>
 #include <utility>
 
-#include "bind/calls/bytes_elements.h"
-#include "bind/calls/held_memory.h"
-#include "bind/calls/raising.h"
+#include "bind/arrays/bytes_elements.h"
+#include "bind/arrays/held_memory.h"
+#include "bind/arrays/raising.h"
 #include "tensor/dlpack.h"
 
 namespace fastserve::bind {

@@ -19,7 +19,7 @@
 #include <Python.h>
 
 #include "base/status.h"
-#include "bind/calls/numpy_arrays.h"
+#include "bind/arrays/numpy_arrays.h"
 #include "serving/servable.h"
 #include "tensor/tensor.h"
 

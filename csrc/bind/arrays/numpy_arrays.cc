@@ -1,4 +1,4 @@
-#include "bind/calls/numpy_arrays.h"
+#include "bind/arrays/numpy_arrays.h"
 
 #include <pybind11/numpy.h>
 
@@ -46,8 +46,8 @@ const Numpy* Numpy::Get() {
 Numpy::Numpy() {
   const Api& api = TheApi();
   array_type_ = api.PyArray_Type_;
-  scalar_type_ =
-      reinterpret_cast<PyTypeObject*>(py::module_::import("numpy").attr("generic").release().ptr());
+  py::object scalar = py::module_::import("numpy").attr("generic");
+  scalar_type_ = reinterpret_cast<PyTypeObject*>(scalar.release().ptr());
   for (size_t i = 0; i < kNumbers.size(); ++i) {
     dtypes_[i] = api.PyArray_DescrFromType_(kNumbers[i]);
     if (dtypes_[i] == nullptr) throw py::error_already_set();

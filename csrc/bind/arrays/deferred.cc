@@ -1,4 +1,4 @@
-#include "bind/calls/deferred.h"
+#include "bind/arrays/deferred.h"
 
 #include <atomic>
 #include <utility>

@@ -20,8 +20,9 @@ Status PythonsError();
 // Sets the exception error(code, message), unless one is set. Returns null.
 PyObject* Raise(PyObject* error, const Status& status);
 
-// A new exception object, to be raised elsewhere; null with an exception set.
-PyObject* NewError(PyObject* error, const Status& status);
+// The same as a new exception object, to be raised elsewhere; none is set then. Null with an
+// exception set when there is no memory for it.
+PyObject* TakeError(PyObject* error, const Status& status);
 
 // str(object), for a message.
 std::string TextOf(PyObject* object);

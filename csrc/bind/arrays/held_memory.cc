@@ -1,9 +1,9 @@
-#include "bind/calls/held_memory.h"
+#include "bind/arrays/held_memory.h"
 
 #include <new>
 #include <utility>
 
-#include "bind/calls/deferred.h"
+#include "bind/arrays/deferred.h"
 
 namespace fastserve::bind {
 namespace {
