@@ -72,7 +72,12 @@ PyObject* TakeAnswer(Call& call, Status* why) {
     Py_DECREF(answer);
     return nullptr;
   }
-  call.servable->stats().request.Record(NowNanos() - call.received_ns);
+  const Nanos now = NowNanos();
+  ServableStats& stats = call.servable->stats();
+  const InferenceRequest& request = call.request;
+  stats.receive.Record(request.submitted_ns - call.received_ns);
+  stats.send.Record(now - request.computed_ns);
+  stats.request.Record(now - request.submitted_ns);
   return answer;
 }
 

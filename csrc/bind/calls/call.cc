@@ -66,7 +66,11 @@ bool Call::Listen(Listener listener) {
 bool Call::StopListening() {
   Listener before = Listener::kLoop;
   // Relaxed: nothing is handed over.
-  return listener_.compare_exchange_strong(before, Listener::kNobody, std::memory_order_relaxed);
+  if (!listener_.compare_exchange_strong(before, Listener::kNobody, std::memory_order_relaxed)) {
+    return false;
+  }
+  queue.reset();  // OnEnd looks at it no more.
+  return true;
 }
 
 void Call::OnResponse(InferenceRequest&, std::span<ResponseOutput> response) {

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 core = pytest.importorskip("fastserve._core")
-np = pytest.importorskip("numpy")
 
 Tensors = list[tuple[str, str, list[int]]]
 
@@ -21,7 +21,6 @@ class Served:
     caller: Any
     servable: Any
     serving_map: Any
-    retired: bool = field(default=False)
 
     def stats(self) -> dict[str, Any]:
         stats: dict[str, Any] = self.servable.stats()
@@ -78,3 +77,18 @@ RUN_US = 200_000
 def slow(serve: Serve) -> Served:
     """x -> y, FP32 of any number of elements; a run takes RUN_US on its one instance's thread."""
     return serve([("x", "FP32", [-1])], delay_us=RUN_US, caller_runs="never")
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool]], None]:
+    """until(condition): waits for what another thread brings about."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        never = threading.Event()
+        for _ in range(2000):
+            if condition():
+                return
+            never.wait(0.005)
+        raise AssertionError("it did not come about")
+
+    return wait
