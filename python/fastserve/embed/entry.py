@@ -27,9 +27,7 @@ class Gone:
         raise self.error()
 
     submit = infer
-
-    async def ainfer(self, *_given: Any, **_named: Any) -> NoReturn:
-        raise self.error()
+    ainfer = infer
 
 
 class Entry:

@@ -1,6 +1,5 @@
 """A server's models come and go; afterwards every call says why there is nobody to call."""
 
-import asyncio
 import copy
 import os
 import pickle
@@ -213,7 +212,7 @@ def test_a_closed_server_says_so(digits):
         lambda: server.unload("digits"),
         lambda: server.listen(port=0),
         lambda: model.infer({}),
-        lambda: asyncio.run(model.ainfer({})),
+        lambda: model.ainfer({}),
         lambda: model.stats(),
         lambda: model.unload(),
     ):

@@ -105,9 +105,7 @@ def test_http_and_calls_share_batches_and_stats(server, repository, ask, echo_bo
     before = model.stats()
     with server.listen(port=0) as listener, concurrent.futures.ThreadPoolExecutor(9) as pool:
         blocker = model.submit({"x": PAIR})  # While it runs, the others gather.
-        asked = [
-            pool.submit(ask, listener, "/v2/models/echo/infer", echo_body) for _ in range(4)
-        ]
+        asked = [pool.submit(ask, listener, "/v2/models/echo/infer", echo_body) for _ in range(4)]
         called = [pool.submit(model.infer, {"x": PAIR}) for _ in range(4)]
         assert [reply.result().status for reply in asked] == [200] * 4
         assert [call.result()["y"].shape for call in called] == [(1, 2)] * 4
@@ -116,12 +114,10 @@ def test_http_and_calls_share_batches_and_stats(server, repository, ask, echo_bo
     stats = model.stats()
     assert stats.success - before.success == 9
     assert stats.executions - before.executions < 9
-    assert b'fastserve_requests_total{' in metrics
+    assert b"fastserve_requests_total{" in metrics
 
 
-def test_sixteen_threads_call_one_model_while_another_comes_and_goes(
-    server, repository, add_mul
-):
+def test_sixteen_threads_call_one_model_while_another_comes_and_goes(server, repository, add_mul):
     model = server.load(repository())
     wrong: list[object] = []
     done = threading.Event()
@@ -154,7 +150,7 @@ ENDS = {"UNAVAILABLE", "NOT_FOUND", "FAILED_PRECONDITION", "CANCELLED"}
 
 
 def outcome(future):
-    """"OK", or the error's code."""
+    """ "OK", or the error's code."""
     try:
         future.result()
     except Error as error:
