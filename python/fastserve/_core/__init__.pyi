@@ -110,6 +110,8 @@ class Servable:
     def warm_up(self) -> None:
         """Run zeros at batch sizes 1, 2, 4... so that the first request is not the slowest and the
         scheduler knows what a run costs."""
+    def end_waiting(self) -> None:
+        """End the requests that wait with UNAVAILABLE; those that run are not waited for."""
     def stats(self) -> dict[str, Any]:
         """A snapshot of the counters.
 

@@ -14,7 +14,7 @@ from fastserve.config.options import Options
 from fastserve.config.units import format_duration_ns
 from fastserve.control.manager import Manager
 from fastserve.server import logs
-from fastserve.server.front_end import CutOff, FrontEnd, FrontEndStats
+from fastserve.server.front_end import CutOff, FrontEnd
 from fastserve.server.routes import Router
 from fastserve.server.scrape import Scraper
 from fastserve.server.transport import Connection
@@ -77,18 +77,13 @@ class Endpoint:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._options = options
-        self._scraper = Scraper(manager, self.stats, loop)
-        self._router = Router(
-            manager, self._scraper.render, strict_readiness=options.strict_readiness
-        )
+        self._front_end = _FrontEnd(options, serving_map, self._on_control, loop)
+        scraper = Scraper(manager, self._front_end.stats, loop)
+        self._router = Router(manager, scraper.render, strict_readiness=options.strict_readiness)
         self._router.is_starting = False  # Models come and go; there is no first attempt to await.
-        self._front_end = _FrontEnd(options, serving_map, self._router.on_control, loop)
 
     async def open(self, sockets: Sequence[socket.socket]) -> None:
         await self._front_end.listen(sockets)
-
-    def stats(self) -> FrontEndStats:
-        return self._front_end.stats()
 
     async def close(self, *, drain: bool) -> None:
         """Stop listening; let what is in flight finish, or not."""
@@ -104,6 +99,9 @@ class Endpoint:
             )
         self._front_end.abort()
         await asyncio.sleep(0)  # Transports tell their protocols in the next iteration.
+
+    def _on_control(self, request: _core.ControlRequest) -> None:
+        self._router.on_control(request)
 
     def abandon(self) -> None:
         """Its loop may have ended, and answers nobody any more. Any thread."""

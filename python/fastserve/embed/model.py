@@ -96,11 +96,12 @@ class Model:
         lie, so leave them alone until the answer is there.
 
         Shapes:  each input as `inputs` describes it, each output as `outputs` does.
-        Units:   `timeout` is seconds; None: however long it takes.
+        Units:   `timeout` is seconds, until it runs: a run is not interrupted.
         Errors:  INVALID_ARGUMENT names the tensor, what was expected and what came;
-                 RESOURCE_EXHAUSTED: the queue is full; DEADLINE_EXCEEDED, or UNAVAILABLE where the
-                 time-out could not be met anyway; NOT_FOUND and FAILED_PRECONDITION: the model was
-                 unloaded, the server closed; INTERNAL: the engine failed.
+                 RESOURCE_EXHAUSTED: the queue is full; DEADLINE_EXCEEDED: the time was up before
+                 it ran, UNAVAILABLE: it would have been, or the server closed; NOT_FOUND,
+                 FAILED_PRECONDITION: the model was unloaded, the server closed before the call;
+                 INTERNAL: the engine failed.
         Threads: any. In a coroutine it holds the event loop up: there, await ainfer().
         """
         return self._entry.caller.infer(inputs, outputs, timeout=timeout)
@@ -134,7 +135,7 @@ class Model:
         return self._entry.stats()
 
     def unload(self) -> None:
-        """Stop serving it; what is in flight ends first. Errors: NOT_FOUND if it was already."""
+        """Stop serving it; what is in flight is still answered. Errors: NOT_FOUND: it was gone."""
         self._server._unload(self._entry)
 
     def __eq__(self, other: object) -> bool:

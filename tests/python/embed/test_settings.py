@@ -28,8 +28,11 @@ def test_editors_and_mypy_know_every_option():
     assert typing.get_type_hints(ServerSettings).keys() == set(SERVER_KEYS)
 
 
-def test_only_the_logs_are_left_to_the_program():
-    assert set(BY_KEY) - set(SERVER_KEYS) == {"log_format", "log_level", "name"}
+def test_only_logs_and_processes_are_left_to_the_command():
+    of_the_command = {"log_format", "log_level", "name"}
+    of_the_command |= {"loops", "loop_kind", "reuse_port", "debug_endpoint"}
+    assert set(BY_KEY) - set(SERVER_KEYS) <= of_the_command
+    assert not set(SERVER_KEYS) & of_the_command
 
 
 def test_without_options_the_defaults_are_the_command_line_s():
