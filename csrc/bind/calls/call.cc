@@ -52,7 +52,8 @@ void Call::Sleep(Nanos until) {
 
 void Call::Cancel() {
   request.cancelled.store(true, std::memory_order_relaxed);
-  SweepIfAble(*servable);
+  servable->NoteCancelled();
+  servable->Sweep();
 }
 
 bool Call::Listen(Listener listener) {

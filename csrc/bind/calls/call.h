@@ -35,15 +35,6 @@ namespace fastserve::bind {
 class Call;
 class LoopQueue;
 
-template <typename S>
-void SweepIfAble(S& s) {
-  if constexpr (requires { s.Sweep(); }) {
-    s.Sweep();
-  } else {
-    s.Wake();
-  }
-}
-
 // Gives up Python's share.
 struct DropCall {
   void operator()(Call* call) const;

@@ -263,7 +263,7 @@ PyObject* CheckDeadlines(PyObject* capsule, PyObject*) {
   }
   {
     const LoopQueue::LoopScope scope(*loop_calls.queue);
-    for (const ServableHandle& servable : servables) SweepIfAble(*servable);
+    for (const ServableHandle& servable : servables) servable->Sweep();
   }
   AnswerAll(loop_calls, /*signalled=*/false);
   loop_calls.first_deadline_ns = kNever;

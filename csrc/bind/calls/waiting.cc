@@ -23,7 +23,7 @@ void SleepOnce(Call& call, Nanos until) {
   const Nanos now = NowNanos();
   const Nanos deadline = call.request.deadline_ns;
   if (deadline <= now) {
-    SweepIfAble(*call.servable);
+    call.servable->Sweep();
     if (call.done()) return;
   }
   until = std::min(until, now + SleepMax());
