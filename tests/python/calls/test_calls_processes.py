@@ -38,19 +38,24 @@ def run(code: str, returncode: int = 0) -> str:
 
 
 def test_numpy_is_not_imported_before_the_first_call():
-    assert run("""
+    assert (
+        run("""
         servable, caller = serve()
         print("numpy" in sys.modules)
         caller.infer([1.0])
         print("numpy" in sys.modules)
-    """) == "False\nTrue\n"
+    """)
+        == "False\nTrue\n"
+    )
 
 
 # Signals. The handler is Python's own, which raises KeyboardInterrupt.
 
+
 @pytest.mark.parametrize("call", ["caller.infer([1.0])", "caller.submit([1.0]).result()"])
 def test_ctrl_c_ends_the_wait(call):
-    assert run(f"""
+    assert (
+        run(f"""
         servable, caller = serve(delay_us=3_000_000, caller_runs="never")
         first = caller.submit([0.0])
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -59,16 +64,21 @@ def test_ctrl_c_ends_the_wait(call):
         except KeyboardInterrupt:
             print("interrupted", first.done())
         print(len(caller.submit([0.0, 1.0]).result()["y"]))
-    """) == "interrupted False\n2\n"
+    """)
+        == "interrupted False\n2\n"
+    )
 
 
 def test_a_handler_that_returns_does_not_end_the_wait():
-    assert run("""
+    assert (
+        run("""
         servable, caller = serve(delay_us=300_000, caller_runs="never")
         signal.signal(signal.SIGALRM, lambda *_: print("alarm"))
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         print(len(caller.infer([1.0])["y"]))
-    """) == "alarm\n1\n"
+    """)
+        == "alarm\n1\n"
+    )
 
 
 # Forks.
@@ -110,7 +120,8 @@ def test_a_forked_child_is_told_what_to_do(end):
 
 
 def test_a_child_can_serve_models_of_its_own():
-    assert run("""
+    assert (
+        run("""
         import asyncio, warnings
         warnings.simplefilter("ignore", DeprecationWarning)
         servable, caller = serve()
@@ -127,23 +138,29 @@ def test_a_child_can_serve_models_of_its_own():
             sys.stdout.flush()
             sys.exit(0)
         print(os.waitpid(child, 0)[1])
-    """) == "True 2 1\n0\n"
+    """)
+        == "True 2 1\n0\n"
+    )
 
 
 # The end of the interpreter.
 
 
 def test_a_process_ends_while_calls_are_under_way():
-    assert run("""
+    assert (
+        run("""
         servable, caller = serve(delay_us=200_000, caller_runs="never")
         future = caller.submit([1.0])
         caller.submit([2.0]).add_done_callback(print)
         caller.submit([3.0])
-    """) == ""
+    """)
+        == ""
+    )
 
 
 def test_a_process_ends_while_daemon_threads_call():
-    assert run("""
+    assert (
+        run("""
         servable, caller = serve()
         started = threading.Barrier(4)
         def call():
@@ -156,21 +173,27 @@ def test_a_process_ends_while_daemon_threads_call():
         started.wait()
         for _ in range(100):
             caller.infer([1.0])
-    """) == ""
+    """)
+        == ""
+    )
 
 
 def test_a_process_ends_while_daemon_threads_wait():
-    assert run("""
+    assert (
+        run("""
         servable, caller = serve(delay_us=500_000, caller_runs="never")
         first = caller.submit([1.0])
         for call in (caller.infer, lambda x: caller.submit(x).result()):
             threading.Thread(target=call, args=([1.0],), daemon=True).start()
-    """) == ""
+    """)
+        == ""
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_many_children_come_and_go():
-    assert run("""
+    assert (
+        run("""
         import warnings
         warnings.simplefilter("ignore", DeprecationWarning)
         servable, caller = serve()
@@ -190,4 +213,6 @@ def test_many_children_come_and_go():
         running = False
         thread.join()
         print(status)
-    """) == "0\n"
+    """)
+        == "0\n"
+    )
