@@ -1,8 +1,8 @@
 // BYTES tensors and Python's strings.
 //
-// In: str (as UTF-8) and bytes, from arrays of dtype object, S or U, or whatever numpy makes such an
-// array of (lists, a single string). Out: an array of objects, each of them bytes, since what is in
-// a model's answer need not be UTF-8.
+// In: str (as UTF-8) and bytes, from arrays of dtype object, S or U, or whatever numpy makes such
+// an array of (lists, a single string). Out: an array of objects, each of them bytes, since what is
+// in a model's answer need not be UTF-8.
 //
 // Threads: with the GIL.
 #pragma once

@@ -1,7 +1,7 @@
 // BufferRefs over memory that Python owns, or that was made for a value of Python's.
 //
-// Each holds what keeps the memory alive, and lets go of it with the GIL, whichever thread drops the
-// last reference (deferred.h).
+// Each holds what keeps the memory alive, and lets go of it with the GIL, whichever thread drops
+// the last reference (deferred.h).
 //
 // Threads: make them with the GIL; copy and drop the references anywhere.
 #pragma once

@@ -176,8 +176,8 @@ Status ReadBuffer(const Numpy& numpy, PyObject* value, const TensorSpec& spec, N
 
 // New reference to the capsule, or null with an exception set.
 PyObject* CapsuleOf(PyObject* value) {
-  static PyObject* const keywords = Py_BuildValue("{s(ii)}", "max_version", kDlpackMajor,
-                                                  kDlpackMinor);
+  static PyObject* const keywords =
+      Py_BuildValue("{s(ii)}", "max_version", kDlpackMajor, kDlpackMinor);
   PyObject* const method = PyObject_GetAttrString(value, "__dlpack__");
   if (method == nullptr || keywords == nullptr) return nullptr;
   PyObject* const nothing = PyTuple_New(0);
@@ -205,7 +205,8 @@ Status Import(PyObject* capsule, const char* name, const char* used, NamedInput*
 // Whether the tensor lies where numpy can read it too.
 bool IsOnHost(PyObject* value) {
   PyObject* const device = PyObject_CallMethod(value, "__dlpack_device__", nullptr);
-  const bool is_host = device != nullptr && PyTuple_Check(device) && PyTuple_GET_SIZE(device) == 2 &&
+  const bool is_host = device != nullptr && PyTuple_Check(device) &&
+                       PyTuple_GET_SIZE(device) == 2 &&
                        PyLong_AsLong(PyTuple_GET_ITEM(device, 0)) == kDLCPU;
   Py_XDECREF(device);
   PyErr_Clear();

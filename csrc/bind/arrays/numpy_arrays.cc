@@ -17,15 +17,15 @@ constexpr int kPlain = Api::NPY_ARRAY_C_CONTIGUOUS_ | Api::NPY_ARRAY_ALIGNED_;
 constexpr int kUserTypes = 256;  // Types that packages register have numbers from here on.
 
 constexpr std::array<std::string_view, kDataTypeCount> kSpellings = {
-    "np.bool_",   "np.uint8",   "np.uint16",  "np.uint32",  "np.uint64",
-    "np.int8",    "np.int16",   "np.int32",   "np.int64",   "np.float16",
+    "np.bool_",   "np.uint8",   "np.uint16",          "np.uint32", "np.uint64",
+    "np.int8",    "np.int16",   "np.int32",           "np.int64",  "np.float16",
     "np.float32", "np.float64", "ml_dtypes.bfloat16", "object"};
 
 // By DataType.
 constexpr std::array<int, kDataTypeCount> kNumbers = {
-    Api::NPY_BOOL_,   Api::NPY_UINT8_,  Api::NPY_UINT16_, Api::NPY_UINT32_, Api::NPY_UINT64_,
-    Api::NPY_INT8_,   Api::NPY_INT16_,  Api::NPY_INT32_,  Api::NPY_INT64_,  23 /* half */,
-    Api::NPY_FLOAT_,  Api::NPY_DOUBLE_, Api::NPY_UINT16_, Api::NPY_OBJECT_};
+    Api::NPY_BOOL_,  Api::NPY_UINT8_,  Api::NPY_UINT16_, Api::NPY_UINT32_, Api::NPY_UINT64_,
+    Api::NPY_INT8_,  Api::NPY_INT16_,  Api::NPY_INT32_,  Api::NPY_INT64_,  23 /* half */,
+    Api::NPY_FLOAT_, Api::NPY_DOUBLE_, Api::NPY_UINT16_, Api::NPY_OBJECT_};
 
 const Api& TheApi() { return Api::get(); }
 

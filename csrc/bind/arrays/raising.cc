@@ -6,9 +6,8 @@ namespace {
 PyObject* ArgumentsOf(const Status& status) {
   const std::string code(CodeName(status.code()));
   // Messages may repeat bytes that are no UTF-8.
-  PyObject* const message =
-      PyUnicode_DecodeUTF8(status.message().data(),
-                           static_cast<Py_ssize_t>(status.message().size()), "replace");
+  PyObject* const message = PyUnicode_DecodeUTF8(
+      status.message().data(), static_cast<Py_ssize_t>(status.message().size()), "replace");
   return message == nullptr ? nullptr : Py_BuildValue("(sN)", code.c_str(), message);
 }
 
@@ -27,6 +26,9 @@ PyObject* Raise(PyObject* error, const Status& status) {
 
 PyObject* TakeError(PyObject* error, const Status& status) {
   Raise(error, status);
+#if PY_VERSION_HEX >= 0x030C0000
+  return PyErr_GetRaisedException();
+#else
   PyObject* type = nullptr;
   PyObject* value = nullptr;
   PyObject* traceback = nullptr;
@@ -36,6 +38,7 @@ PyObject* TakeError(PyObject* error, const Status& status) {
   Py_XDECREF(type);
   Py_XDECREF(traceback);
   return value;
+#endif
 }
 
 std::string TextOf(PyObject* object) {

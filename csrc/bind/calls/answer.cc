@@ -2,11 +2,11 @@
 
 #include <utility>
 
-#include "bind/buffer_object.h"
 #include "bind/arrays/bytes_elements.h"
-#include "bind/calls/caller_object.h"
 #include "bind/arrays/numpy_arrays.h"
 #include "bind/arrays/raising.h"
+#include "bind/buffer_object.h"
+#include "bind/calls/caller_object.h"
 
 namespace fastserve::bind {
 namespace {

@@ -15,8 +15,8 @@
 
 namespace fastserve::bind {
 
-// A new dict of the outputs that were wanted. Null: then either `why` is an error or an exception is
-// set (raising.h). Once per call, which must have ended: the outputs are moved out of it.
+// A new dict of the outputs that were wanted. Null: then either `why` is an error or an exception
+// is set (raising.h). Once per call, which must have ended: the outputs are moved out of it.
 PyObject* TakeAnswer(Call& call, Status* why);
 
 }  // namespace fastserve::bind

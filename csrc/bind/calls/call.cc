@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "bind/calls/done_callbacks.h"
-#include "bind/calls/loop_calls.h"
+#include "bind/calls/loop_queue.h"
 
 namespace fastserve::bind {
 namespace {
@@ -52,13 +52,14 @@ void Call::Sleep(Nanos until) {
 
 void Call::Cancel() {
   request.cancelled.store(true, std::memory_order_relaxed);
-  SweepIfAble(*servable);
+  servable->NoteCancelled();
+  servable->Sweep();
 }
 
 bool Call::Listen(Listener listener) {
   Listener before = Listener::kNobody;
-  // SYNC(call-listener): `queue` or `waiter`, written before, are there for OnEnd. And it pairs with
-  // OnEnd: if that came first, what it wrote may be read.
+  // SYNC(call-listener): `queue` or `waiter`, written before, are there for OnEnd. And it pairs
+  // with OnEnd: if that came first, what it wrote may be read.
   return listener_.compare_exchange_strong(before, listener, std::memory_order_acq_rel,
                                            std::memory_order_acquire);
 }
@@ -105,7 +106,8 @@ void Call::Unref() {
   if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) RunWithGil(this);
 }
 
-// With the GIL. Python code may run in what is dropped, so nothing is held on to meanwhile.
+// With the GIL. SYNC(call-dropped): pairs with Unref. Python code may run in what is dropped, but
+// nobody else has the call until it is idle.
 void Call::Recycle(Deferred* node) {
   Call* const call = static_cast<Call*>(node);
   call->named.clear();

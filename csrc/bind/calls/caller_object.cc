@@ -7,11 +7,11 @@
 #include <utility>
 
 #include "base/fork.h"
+#include "bind/arrays/raising.h"
 #include "bind/calls/answer.h"
 #include "bind/calls/future_object.h"
 #include "bind/calls/loop_calls.h"
 #include "bind/calls/preparation.h"
-#include "bind/arrays/raising.h"
 #include "bind/calls/waiting.h"
 #include "bind/errors.h"
 #include "bind/register.h"
@@ -30,8 +30,8 @@ void ForgetNames(CallerState* state) {
 }
 
 PyObject* NameOf(const TensorSpec& spec) {
-  PyObject* name = PyUnicode_DecodeUTF8(spec.name.data(), static_cast<Py_ssize_t>(spec.name.size()),
-                                        "replace");
+  PyObject* name =
+      PyUnicode_DecodeUTF8(spec.name.data(), static_cast<Py_ssize_t>(spec.name.size()), "replace");
   if (name != nullptr) PyUnicode_InternInPlace(&name);
   return name;
 }
@@ -41,13 +41,11 @@ PyObject* NameOf(const TensorSpec& spec) {
 
 PyObject* Infer(PyObject* self, PyObject* const* values, Py_ssize_t count, PyObject* keywords) {
   CallerObject* const caller = AsCaller(self);
-  CallPtr call =
-      PrepareCall(caller, "infer", {values, PyVectorcall_NARGS(static_cast<size_t>(count)),
-                                    keywords});
+  CallPtr call = PrepareCall(caller, "infer",
+                             {values, PyVectorcall_NARGS(static_cast<size_t>(count)), keywords});
   if (call == nullptr) return nullptr;
   call->Submit();
-  // The deadline is the request's: until then, and no longer, its answer is of use.
-  const Waited waited = WaitFor(*call, call->request.deadline_ns, /*may_run=*/true);
+  const Waited waited = WaitFor(*call, kNever, /*may_run=*/true);
   Status why;
   PyObject* answer = nullptr;
   if (waited == Waited::kEnded) {
@@ -61,18 +59,16 @@ PyObject* Infer(PyObject* self, PyObject* const* values, Py_ssize_t count, PyObj
 }
 
 PyObject* Submit(PyObject* self, PyObject* const* values, Py_ssize_t count, PyObject* keywords) {
-  CallPtr call =
-      PrepareCall(AsCaller(self), "submit", {values, PyVectorcall_NARGS(static_cast<size_t>(count)),
-                                             keywords});
+  CallPtr call = PrepareCall(AsCaller(self), "submit",
+                             {values, PyVectorcall_NARGS(static_cast<size_t>(count)), keywords});
   if (call == nullptr) return nullptr;
   return SubmitForFuture(std::move(call));
 }
 
 PyObject* AsyncInfer(PyObject* self, PyObject* const* values, Py_ssize_t count,
                      PyObject* keywords) {
-  CallPtr call =
-      PrepareCall(AsCaller(self), "ainfer", {values, PyVectorcall_NARGS(static_cast<size_t>(count)),
-                                             keywords});
+  CallPtr call = PrepareCall(AsCaller(self), "ainfer",
+                             {values, PyVectorcall_NARGS(static_cast<size_t>(count)), keywords});
   if (call == nullptr) return nullptr;
   return SubmitForLoop(std::move(call));
 }

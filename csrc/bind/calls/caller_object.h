@@ -24,8 +24,8 @@ struct CallerState {
   std::string version;  // "": the default.
   uint32_t fork_generation = 0;
 
-  // The names of a version's inputs and outputs as interned Python strings, owned. They are those of
-  // the version that was called last.
+  // The names of a version's inputs and outputs as interned Python strings, owned. They are those
+  // of the version that was called last.
   std::weak_ptr<Servable> named;
   std::vector<PyObject*> input_names;
   std::vector<PyObject*> output_names;

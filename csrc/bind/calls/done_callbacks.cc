@@ -47,8 +47,7 @@ PyMethodDef call_callbacks_def = {"fastserve_callbacks", &CallCallbacks, METH_NO
 bool StartThread() {
   PyObject* const function = PyCFunction_New(&call_callbacks_def, nullptr);
   PyObject* const module = PyImport_ImportModule("threading");
-  PyObject* const type =
-      module == nullptr ? nullptr : PyObject_GetAttrString(module, "Thread");
+  PyObject* const type = module == nullptr ? nullptr : PyObject_GetAttrString(module, "Thread");
   PyObject* const nothing = PyTuple_New(0);
   PyObject* const keywords = Py_BuildValue("{s:O,s:s,s:O}", "target", function, "name",
                                            "fastserve-callbacks", "daemon", Py_True);

@@ -34,7 +34,8 @@ PyMethodDef copy_def = {"copy", &Copy, METH_NOARGS, nullptr};
 PyObject* TellLoop(PyObject* pair, PyObject* future) {
   return Guarded(static_cast<PyObject*>(nullptr), [pair, future] {
     const auto loop = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(pair, 0));
-    const py::tuple both = py::make_tuple(py::handle(PyTuple_GET_ITEM(pair, 1)), py::handle(future));
+    const py::tuple both =
+        py::make_tuple(py::handle(PyTuple_GET_ITEM(pair, 1)), py::handle(future));
     const auto copy = py::reinterpret_steal<py::object>(PyCFunction_New(&copy_def, both.ptr()));
     if (!copy) throw py::error_already_set();
     try {

@@ -2,7 +2,6 @@
 
 #include <pybind11/pybind11.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "bind/arrays/raising.h"
@@ -111,13 +110,13 @@ bool Wait(FutureObject* self, PyObject* timeout) {
     CallPtr call = self->call->Share();  // Others may drop theirs meanwhile.
     const Nanos deadline = call->request.deadline_ns;
     // Who gives a time does not want it to pass in a run of unknown length.
-    const Waited waited = WaitFor(*call, std::min(until, deadline), /*may_run=*/until == kNever);
+    const Waited waited = WaitFor(*call, until, /*may_run=*/until == kNever);
     DropWithGil(std::move(call));
     if (waited == Waited::kInterrupted) return false;
     if (waited == Waited::kEnded || IsDone(self)) continue;
-    if (NowNanos() >= deadline) {
+    if (NowNanos() > deadline) {
       GiveUp(self);
-    } else if (NowNanos() >= until) {
+    } else if (NowNanos() > until) {
       PyErr_SetNone(PyExc_TimeoutError);
       return false;
     }

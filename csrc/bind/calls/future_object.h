@@ -3,8 +3,8 @@
 // A raw C type without a condition variable: who waits sleeps on the call itself. Dropping a Future
 // does not cancel its call.
 //
-// Threads: any, with the GIL. It counts on the GIL: a build without one would guard each Future with
-// a critical section.
+// Threads: any, with the GIL. It counts on the GIL: a build without one would guard each Future
+// with a critical section.
 #pragma once
 
 #include <pybind11/pybind11.h>

@@ -3,6 +3,8 @@
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/fork.h"
@@ -10,6 +12,7 @@
 #include "bind/calls/answer.h"
 #include "bind/calls/caller_object.h"
 #include "bind/calls/loop_methods.h"
+#include "bind/calls/loop_queue.h"
 #include "bind/calls/waiting.h"
 #include "bind/errors.h"
 #include "bind/register.h"
@@ -21,9 +24,6 @@ namespace {
 
 // What the models may take at the end of one iteration of a loop, which others wait for.
 constexpr Nanos kIterationBudget = 1 * kMillisecond;
-
-// The queue whose loop works on this thread, and will drain it before it sleeps.
-thread_local const LoopQueue* draining_here = nullptr;
 
 struct LoopCalls {
   std::shared_ptr<LoopQueue> queue;
@@ -63,8 +63,7 @@ void Link(LoopCalls& loop_calls, Call* call) {
   call->previous_pending = nullptr;
   if (call->next_pending != nullptr) call->next_pending->previous_pending = call;
   loop_calls.pending = call;
-  loop_calls.first_deadline_ns =
-      std::min(loop_calls.first_deadline_ns, call->request.deadline_ns);
+  loop_calls.first_deadline_ns = std::min(loop_calls.first_deadline_ns, call->request.deadline_ns);
 }
 
 // The caller has Python's share then.
@@ -256,20 +255,20 @@ PyObject* CheckDeadlines(PyObject* capsule, PyObject*) {
   const Nanos now = NowNanos();
   std::vector<ServableHandle> servables;
   for (Call* call = loop_calls.pending; call != nullptr; call = call->next_pending) {
-    if (call->request.deadline_ns > now) continue;
+    if (call->request.deadline_ns >= now) continue;
     if (std::ranges::find(servables, call->servable) == servables.end()) {
       servables.push_back(call->servable);
     }
   }
   {
     const LoopQueue::LoopScope scope(*loop_calls.queue);
-    for (const ServableHandle& servable : servables) SweepIfAble(*servable);
+    for (const ServableHandle& servable : servables) servable->Sweep();
   }
   AnswerAll(loop_calls, /*signalled=*/false);
   loop_calls.first_deadline_ns = kNever;
   for (Call* call = loop_calls.pending; call != nullptr;) {
     Call* const next = call->next_pending;
-    if (call->request.deadline_ns <= now) {
+    if (call->request.deadline_ns < now) {
       Tell(loop_calls, *call, nullptr, RunsLate(*call));
       GiveUp(loop_calls, call);
     } else {
@@ -361,29 +360,6 @@ bool Schedule(LoopCalls& loop_calls, PyObject* future) {
 }
 
 }  // namespace
-
-LoopQueue::~LoopQueue() {
-  for (Call* call = Drain(/*signalled=*/false); call != nullptr;) {
-    Call* const next = call->next_in_queue;
-    CallPtr(call).reset();
-    call = next;
-  }
-}
-
-void LoopQueue::Push(Call* call) {
-  if (inbox_.Push(call) && draining_here != this) event_fd_.Signal();
-}
-
-Call* LoopQueue::Drain(bool signalled) {
-  if (signalled) event_fd_.Drain();  // First: see sync/inbox.h.
-  return inbox_.TakeAll();
-}
-
-LoopQueue::LoopScope::LoopScope(const LoopQueue& queue) : before_(draining_here) {
-  draining_here = &queue;
-}
-
-LoopQueue::LoopScope::~LoopScope() { draining_here = before_; }
 
 PyObject* SubmitForLoop(CallPtr call) {
   PyObject* const loop = LoopMethods::RunningLoop();

@@ -177,8 +177,7 @@ Status ReadInputs(const Numpy& numpy, CallerObject* caller, Call& call, Items& i
   for (size_t i = 0; i < items.size(); ++i) {
     PyObject* const name = items.name(i);
     Py_ssize_t size = 0;
-    const char* const text =
-        PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, &size) : nullptr;
+    const char* const text = PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, &size) : nullptr;
     if (text == nullptr) {
       if (PyErr_Occurred() == nullptr) {
         PyErr_Format(PyExc_TypeError, "names of inputs are str, not %s", Py_TYPE(name)->tp_name);

@@ -18,11 +18,12 @@ struct PassedArguments {
 };
 
 // A call of `caller`'s model with (inputs, outputs=None, *, timeout=None), not submitted yet. Null
-// with an exception set: TypeError or ValueError for arguments that are none, the caller's error for
-// a request that does not fit the model or a model that is not served.
+// with an exception set: TypeError or ValueError for arguments that are none, the caller's error
+// for a request that does not fit the model or a model that is not served.
 CallPtr PrepareCall(CallerObject* caller, const char* method, const PassedArguments& arguments);
 
-// A time-out in seconds, or None, as the time that it ends after `now`; false with an exception set.
+// A time-out in seconds, or None, as the time that it ends after `now`; false with an exception
+// set.
 bool ReadTimeout(PyObject* timeout, Nanos now, Nanos* until_ns);
 
 }  // namespace fastserve::bind

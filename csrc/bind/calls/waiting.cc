@@ -18,24 +18,17 @@ Nanos SleepMax() {
   return is_main ? kMainThreadSleepMax : kSleepMax;
 }
 
-// One sleep, without the GIL.
+// One sleep, without the GIL. A call that is late by then, and was not begun, ends.
 void SleepOnce(Call& call, Nanos until) {
-  const Nanos now = NowNanos();
-  const Nanos deadline = call.request.deadline_ns;
-  if (deadline <= now) {
-    SweepIfAble(*call.servable);
-    if (call.done()) return;
-  }
-  until = std::min(until, now + SleepMax());
-  // It may run beyond its deadline: no reason to look again and again.
-  if (deadline > now) until = std::min(until, deadline);
-  call.Sleep(until);
+  call.Sleep(std::min(until, NowNanos() + SleepMax()));
+  if (!call.done() && NowNanos() > call.request.deadline_ns) call.servable->Sweep();
 }
 
 }  // namespace
 
 Waited WaitFor(Call& call, Nanos until, bool may_run) {
   if (call.done()) return Waited::kEnded;
+  until = std::min(until, call.request.deadline_ns);
   while (true) {
     GilPause pause;
     if (may_run) call.Run();
@@ -44,15 +37,15 @@ Waited WaitFor(Call& call, Nanos until, bool may_run) {
     pause.Resume();
     if (call.done()) return Waited::kEnded;
     if (PyErr_CheckSignals() != 0) return Waited::kInterrupted;
-    if (NowNanos() >= until) return Waited::kLate;
+    if (NowNanos() > until) return Waited::kLate;
   }
 }
 
 Status RunsLate(const Call& call) {
   const Nanos allowed = call.request.deadline_ns - call.received_ns;
-  return Status(Code::kDeadlineExceeded,
-                StrCat("model '", call.servable->name(), "' runs, but its answer is not there after ",
-                       allowed / kMillisecond, " ms"));
+  return Status(Code::kDeadlineExceeded, StrCat("model '", call.servable->name(),
+                                                "' runs, but its answer is not there after ",
+                                                allowed / kMillisecond, " ms"));
 }
 
 }  // namespace fastserve::bind

@@ -11,7 +11,7 @@ namespace fastserve::bind {
 
 enum class Waited : uint8_t {
   kEnded,
-  kLate,         // `until` has passed.
+  kLate,         // `until`, or the request's deadline, has passed.
   kInterrupted,  // An exception is set: a signal's handler raised it.
 };
 

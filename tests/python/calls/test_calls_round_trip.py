@@ -48,7 +48,7 @@ def caller(datatype: str, rank: int) -> Any:
     return _core.Caller(serving_map, "m")
 
 
-@st.composite
+@st.composite  # type: ignore[untyped-decorator, unused-ignore]
 def tensors(draw: Any) -> tuple[str, Any]:
     datatype = draw(st.sampled_from(sorted(NUMBERS)))
     shape = draw(arrays.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=4))

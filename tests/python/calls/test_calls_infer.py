@@ -159,7 +159,7 @@ def test_a_model_that_gives_several_responses_is_an_error(serve):
 
 def test_a_caller_is_made_of_a_serving_map(fp32):
     with pytest.raises(TypeError, match="Caller takes a ServingMap"):
-        _core.Caller(object(), "m")
+        _core.Caller(object(), "m")  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="initialised once"):
         fp32.caller.__init__(fp32.serving_map, "m")
     with pytest.raises(RuntimeError, match="was not initialised"):

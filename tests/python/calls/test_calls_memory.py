@@ -141,7 +141,7 @@ def test_the_base_of_an_answer_is_the_cores_buffer(fp32):
 
 def test_a_caller_that_refers_to_itself_is_collected(fp32):
     class Model(_core.Caller):
-        pass
+        itself: object
 
     model = Model(fp32.serving_map, "m")
     model.itself = model

@@ -88,7 +88,7 @@ def test_lists_get_the_models_type(matrix):
 
 
 def test_a_list_that_is_no_array_is_numpys_error(matrix):
-    with pytest.raises(ValueError, match="inhomogeneous|setting an array element"):
+    with pytest.raises(ValueError, match=r"inhomogeneous|setting an array element"):
         matrix.infer([[1, 2], [3]])
     with pytest.raises(ValueError, match="could not convert string"):
         matrix.infer([["a", "b", "c", "d"]])
@@ -150,7 +150,7 @@ def test_a_typed_buffer_is_an_array(serve):
     with pytest.raises(_core.CoreError, match="has datatype FP32, expected FP64"):
         caller.infer(array.array("f", [1]))
     with pytest.raises(_core.CoreError, match="has shape"):
-        caller.infer(memoryview(np.zeros((2, 2))))
+        caller.infer(np.zeros((2, 2)).data)
 
 
 def test_buffers_with_gaps_or_out_of_line_are_copied(serve):
