@@ -5,17 +5,62 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from fastserve import _core
 from fastserve.config.options import Options
 from fastserve.config.units import format_duration_ns
 from fastserve.control.manager import Manager
 from fastserve.server import logs
-from fastserve.server.front_end import CutOff, FrontEnd, FrontEndStats
+from fastserve.server.front_end import CutOff, FrontEnd
 from fastserve.server.loops.single import SingleLoop
 from fastserve.server.routes import Router
 from fastserve.server.scrape import Scraper
+from fastserve.server.transport import Connection
+
+
+class _Connection(Connection):
+    """One that its front end knows the transport of."""
+
+    __slots__ = ("known",)
+
+    def __init__(self, gateway: _core.Gateway, known: weakref.WeakSet[Any]) -> None:
+        super().__init__(gateway)
+        self.known = known
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.known.add(transport)
+        super().connection_made(transport)
+
+
+class _FrontEnd(FrontEnd):
+    """One that closes what is left at its end: the process of an embedding program goes on."""
+
+    def __init__(
+        self,
+        options: Options,
+        serving_map: _core.ServingMap,
+        on_control: Callable[[_core.ControlRequest], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(options, serving_map, on_control, loop)
+        # asyncio's and uvloop's share no base.
+        self._transports = weakref.WeakSet[Any]()
+
+    def connection_factory(
+        self, gateway: _core.Gateway, on_connection: Callable[[], None]
+    ) -> Callable[[], Connection]:
+        def make() -> Connection:
+            on_connection()
+            return _Connection(gateway, self._transports)
+
+        return make
+
+    def abort(self) -> None:
+        for transport in list(self._transports):
+            transport.abort()
 
 
 class Endpoint:
@@ -29,20 +74,13 @@ class Endpoint:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._options = options
-        self._front_end = FrontEnd(
-            options, serving_map, lambda request: self._router.on_control(request), loop
-        )
-        self._scraper = Scraper(manager, SingleLoop(self._front_end), loop)
-        self._router = Router(
-            manager, self._scraper.render, strict_readiness=options.strict_readiness
-        )
+        self._front_end = _FrontEnd(options, serving_map, self._on_control, loop)
+        scraper = Scraper(manager, SingleLoop(self._front_end), loop)
+        self._router = Router(manager, scraper.render, strict_readiness=options.strict_readiness)
         self._router.is_starting = False  # Models come and go; there is no first attempt to await.
 
     async def open(self, sockets: Sequence[socket.socket]) -> None:
         await self._front_end.listen(sockets)
-
-    def stats(self) -> FrontEndStats:
-        return self._front_end.stats()
 
     async def close(self, *, drain: bool) -> None:
         """Stop listening; let what is in flight finish, or not."""
@@ -54,6 +92,11 @@ class Endpoint:
                 f"drained for {limit}, until the time was up; cut off: requests"
                 f" {cut_off.requests}, connections {cut_off.connections}"
             )
+        self._front_end.abort()
+        await asyncio.sleep(0)  # Transports tell their protocols in the next iteration.
+
+    def _on_control(self, request: _core.ControlRequest) -> None:
+        self._router.on_control(request)
 
     def abandon(self) -> None:
         """Its loop may have ended, and answers nobody any more. Any thread."""
@@ -69,13 +112,3 @@ def new_loop() -> asyncio.AbstractEventLoop:
         return asyncio.new_event_loop()
     loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
     return loop
-
-
-async def abort_transports(loop: asyncio.AbstractEventLoop) -> None:
-    """Close the connections that are left on a loop of ours.
-
-    uvloop does so when it closes; asyncio would leave each to the collector, with a warning.
-    """
-    for transport in list(getattr(loop, "_transports", {}).values()):
-        transport.abort()
-    await asyncio.sleep(0)  # Transports tell their protocols in the next iteration.

@@ -27,9 +27,7 @@ class Gone:
         raise self.error()
 
     submit = infer
-
-    async def ainfer(self, *_given: Any, **_named: Any) -> NoReturn:
-        raise self.error()
+    ainfer = infer
 
 
 class Entry:
@@ -55,13 +53,21 @@ class Entry:
 
     def stats(self) -> ModelStats:
         """Errors: as every call of one that has ended."""
-        servable = self._servable
-        if servable is None:
-            assert isinstance(self.caller, Gone)
-            raise self.caller.error()
+        caller, servable = self.caller, self._servable
+        if isinstance(caller, Gone):
+            raise caller.error()
+        assert servable is not None  # It goes after the caller does.
         return from_core(servable.stats())
 
     def end(self, code: str, message: str) -> None:
+        """Calls are refused from now on."""
         self.caller = Gone(code, message)
-        # The last reference has to be the map's: see Manager.
-        self._servable = None
+
+    def release(self, *, end_waiting: bool = False) -> None:
+        """Let go of what was loaded, before it is retired: the last reference has to be the map's.
+
+        With `end_waiting`, requests that have not begun to run end with UNAVAILABLE.
+        """
+        servable, self._servable = self._servable, None
+        if servable is not None and end_waiting:
+            servable.end_waiting()

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from fastserve.config.options import Options
-from fastserve.embed.endpoint import Endpoint, abort_transports, new_loop
+from fastserve.embed.endpoint import Endpoint, new_loop
 from fastserve.embed.settings import in_python
 from fastserve.embed.shared import Shared
 from fastserve.errors import Error
@@ -146,7 +146,6 @@ class Listener:
         drain = await self._stop
         self._unlink()
         await endpoint.close(drain=drain)
-        await abort_transports(asyncio.get_running_loop())
 
     def _end(self, drain: bool) -> None:
         if self._stop is not None and not self._stop.done():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fastserve.config.model_config import Tensor
@@ -11,10 +11,14 @@ from fastserve.embed.entry import Entry
 from fastserve.embed.stats import ModelStats
 
 if TYPE_CHECKING:
+    import asyncio
+
     from numpy.typing import NDArray
 
     from fastserve import _core
     from fastserve.embed.server import Server
+
+Seconds = float
 
 
 class Model:
@@ -77,35 +81,61 @@ class Model:
     def is_loaded(self) -> bool:
         return self._entry.is_loaded
 
-    def infer(self, inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    def infer(
+        self,
+        inputs: Mapping[str, Any] | Any,
+        outputs: Sequence[str] | None = None,
+        *,
+        timeout: Seconds | None = None,
+    ) -> dict[str, NDArray[Any]]:
         """Run the model and wait; other Python threads run meanwhile.
 
+        `inputs` are arrays by name, or the only input by itself; `outputs` are the names of those
+        to answer with, all of them if it is left out. Arrays are numpy's, or anything that DLPack
+        or the buffer protocol describes: in C order and of the right type they are read where they
+        lie, so leave them alone until the answer is there.
+
         Shapes:  each input as `inputs` describes it, each output as `outputs` does.
-        Errors:  Error. INVALID_ARGUMENT names the tensor, what was expected and what came;
-                 RESOURCE_EXHAUSTED: the queue is full; UNAVAILABLE: the server closed meanwhile;
-                 NOT_FOUND: it was unloaded; INTERNAL: the engine failed.
+        Units:   `timeout` is seconds, until it runs: a run is not interrupted.
+        Errors:  INVALID_ARGUMENT names the tensor, what was expected and what came;
+                 RESOURCE_EXHAUSTED: the queue is full; DEADLINE_EXCEEDED: the time was up before
+                 it ran, UNAVAILABLE: it would have been, or the server closed; NOT_FOUND,
+                 FAILED_PRECONDITION: the model was unloaded, the server closed before the call;
+                 INTERNAL: the engine failed.
         Threads: any. In a coroutine it holds the event loop up: there, await ainfer().
-
-        Inputs are numpy arrays, or anything that DLPack or the buffer protocol describes: those in
-        C order and of the right type are read where they lie, so leave them alone until the answer
-        is there. Other types are no silent cast but an error.
         """
-        return self._entry.caller.infer(inputs)
+        return self._entry.caller.infer(inputs, outputs, timeout=timeout)
 
-    def submit(self, inputs: Mapping[str, Any]) -> _core.Future:
-        """As infer(), without waiting: several submitted at once may share a batch."""
-        return self._entry.caller.submit(inputs)
+    def submit(
+        self,
+        inputs: Mapping[str, Any] | Any,
+        outputs: Sequence[str] | None = None,
+        *,
+        timeout: Seconds | None = None,
+    ) -> _core.Future:
+        """As infer(), without waiting for the answer: those submitted at once may share a batch."""
+        return self._entry.caller.submit(inputs, outputs, timeout=timeout)
 
-    async def ainfer(self, inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        """As infer(), for the running event loop, asyncio's own or uvloop."""
-        return await self._entry.caller.ainfer(inputs)
+    def ainfer(
+        self,
+        inputs: Mapping[str, Any] | Any,
+        outputs: Sequence[str] | None = None,
+        *,
+        timeout: Seconds | None = None,
+    ) -> asyncio.Future[dict[str, NDArray[Any]]]:
+        """As infer(), to be awaited on the running event loop, asyncio's own or uvloop.
+
+        It is submitted at once, whether it is awaited or not; what is wrong with the inputs is
+        raised by the call itself. Cancelling it cancels the request if it has not begun to run.
+        """
+        return self._entry.caller.ainfer(inputs, outputs, timeout=timeout)
 
     def stats(self) -> ModelStats:
         """What was counted since it was loaded, HTTP and in-process calls together."""
         return self._entry.stats()
 
     def unload(self) -> None:
-        """Stop serving it; what is in flight ends first. Errors: NOT_FOUND if it was already."""
+        """Stop serving it; what is in flight is still answered. Errors: NOT_FOUND: it was gone."""
         self._server._unload(self._entry)
 
     def __eq__(self, other: object) -> bool:

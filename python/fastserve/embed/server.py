@@ -109,7 +109,7 @@ class Server:
         return {entry.name: Model(self, entry) for entry in self._shared.entries()}
 
     def unload(self, name: str) -> None:
-        """Stop serving a model; what is in flight ends first. Errors: NOT_FOUND."""
+        """Stop serving a model; what is in flight is still answered. Errors: NOT_FOUND."""
         self._shared.check_usable()
         entries = {entry.name: entry for entry in self._shared.entries()}
         if name not in entries:
@@ -178,11 +178,12 @@ class Server:
         return self._shared.is_closed
 
     def close(self) -> None:
-        """Refuse new calls, drain the listeners, unload the models; runs under way are waited for.
+        """Refuse new calls, drain the listeners, unload the models.
 
-        Calls in flight beyond those end with UNAVAILABLE. A listener on the event loop that runs
-        in this thread goes on draining after the return: there, await aclose(). The first call
-        closes; others return at once, as does one in the child of a fork.
+        In-process calls that have not begun to run by then end with UNAVAILABLE; what runs is still
+        answered, and not waited for. A listener on the event loop that runs in this thread goes on
+        draining after the return: there, await aclose(). The first call closes; others return at
+        once, as does one in the child of a fork.
         """
         if not self._shared.begin_close():
             return

@@ -52,7 +52,9 @@ class ServerSettings(ModelSettings, total=False):
 
 MODEL_FIELDS = frozenset(field.name for field in fields(ModelDefaults))
 _OF_LOGS = ("log_format", "log_level")
-SERVER_KEYS = tuple(setting.key for setting in SETTINGS if setting.key not in _OF_LOGS)
+# A listener has one event loop; a program that wants more calls listen() once more.
+_OF_PROCESSES = ("loops", "loop_kind", "reuse_port", "debug_endpoint")
+SERVER_KEYS = tuple(s.key for s in SETTINGS if s.key not in (*_OF_LOGS, *_OF_PROCESSES))
 MODEL_KEYS = tuple(s.key for s in SETTINGS if s.field in MODEL_FIELDS)
 # Names that the command line has, and that are said elsewhere here.
 _ELSEWHERE = {
@@ -61,6 +63,7 @@ _ELSEWHERE = {
     "path": "give it to load()",
     "paths": "give each to load()",
     **dict.fromkeys(_OF_LOGS, "the program configures the logger 'fastserve' itself"),
+    **dict.fromkeys(_OF_PROCESSES, "only `fastserve run` has it"),
 }
 
 

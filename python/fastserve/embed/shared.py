@@ -7,6 +7,7 @@ its listeners still run. Order at the end: calls are refused, listeners drain, v
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -30,6 +31,9 @@ FORKED = (
 )
 
 
+logs.LOGGER.addHandler(logging.NullHandler())  # The program says what becomes of records.
+
+
 class Shared:
     """Threads: any."""
 
@@ -39,9 +43,10 @@ class Shared:
         self.manager = Manager((), self.serving_map, Loader(options.model_defaults))
         self.is_closed = False
         self._pid = os.getpid()
-        # Guards the three below, and is_closed; never held while anything waits.
+        # Guards the four below, and is_closed; never held while anything waits.
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
+        self._ended: list[Entry] = []
         self._listeners: list[Listener] = []
 
     @property
@@ -80,12 +85,13 @@ class Shared:
         raise Error("UNAVAILABLE", f"the server was closed while '{source.name}' was loading")
 
     def unload(self, entry: Entry) -> None:
-        """Waits for the run under way. Errors: NOT_FOUND for one that is unloaded already."""
+        """What is in flight is still answered. Errors: NOT_FOUND: it is unloaded already."""
         with self._lock:
             if self._entries.get(entry.name) is not entry:
                 raise not_found(f"model '{entry.name}' was unloaded")
             del self._entries[entry.name]
         entry.end("NOT_FOUND", f"model '{entry.name}' was unloaded")
+        entry.release()
         self.manager.unload(entry.name)
 
     # -- Listeners ---------------------------------------------------------------------------
@@ -115,13 +121,16 @@ class Shared:
             if self.is_closed:
                 return False
             self.is_closed = True
-            entries = list(self._entries.values())
+            self._ended = list(self._entries.values())
             self._entries.clear()
-        for entry in entries:
+        for entry in self._ended:
             entry.end("FAILED_PRECONDITION", CLOSED)
         return True
 
     def retire(self) -> None:
-        """Runs under way are waited for; what is queued ends with UNAVAILABLE."""
+        """What has not begun to run ends with UNAVAILABLE."""
+        for entry in self._ended:
+            entry.release(end_waiting=True)
+        self._ended = []
         with contextlib.suppress(Error, _core.CoreError):
             self.manager.retire_all()

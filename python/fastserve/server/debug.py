@@ -46,7 +46,7 @@ class DebugEndpoint:
 
     def render(self, request: ControlRequest, respond: Respond) -> None:
         """Answer, some time later."""
-        why = refusal(self._options.debug_endpoint, request.headers, getattr(request, "peer", None))
+        why = refusal(self._options.debug_endpoint, request.headers, request.peer)
         if why:
             respond(error_response(403, why))
             return
@@ -62,7 +62,7 @@ class DebugEndpoint:
             respond(error_response(500, INTERNAL))
 
 
-def refusal(mode: str, headers: Sequence[tuple[str, str]], peer: str | None) -> str:
+def refusal(mode: str, headers: Sequence[tuple[str, str]], peer: str) -> str:
     """Why this client may not see it; "" if it may. `mode` is --debug-endpoint."""
     if mode == "on":
         return ""
@@ -91,10 +91,8 @@ def _host_of(url: str) -> str:
         return ""
 
 
-def _is_local_peer(peer: str | None) -> bool:
-    """`peer` is an address with a port, "unix", or unknown."""
-    if peer is None:
-        return False
+def _is_local_peer(peer: str) -> bool:
+    """`peer` is an address with a port, "unix", or "" when it is not known."""
     return peer == "unix" or _is_local_host(peer.rpartition(":")[0].strip("[]"))
 
 

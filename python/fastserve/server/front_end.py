@@ -16,10 +16,10 @@ from fastserve import _core
 from fastserve.config.options import Options
 from fastserve.server.housekeeping import Housekeeper
 from fastserve.server.listen import BACKLOG
-from fastserve.server.transport import connection_factory
+from fastserve.server.transport import Connection, connection_factory
 
 _DRAIN_POLL_S = 0.02
-# asyncio takes three from accept() to connection_made(), uvloop one.
+# From accept() to connection_made() asyncio takes three iterations, uvloop one.
 _ACCEPT_ITERATIONS = 5
 
 
@@ -38,15 +38,6 @@ class CutOff:
 
     requests: int = 0
     connections: int = 0
-
-
-def _of_newer_cores(options: Options) -> dict[str, Any]:
-    signature = _core.Gateway.__init__.__doc__ or ""
-    values = {
-        "connections_per_client_max": options.connections_per_client_max,
-        "drain_grace_ns": options.drain_grace_ns,
-    }
-    return {name: value for name, value in values.items() if f"{name}:" in signature}
 
 
 class FrontEnd:
@@ -71,8 +62,9 @@ class FrontEnd:
             head_timeout_ns=options.head_timeout_ns,
             body_timeout_ns=options.body_timeout_ns,
             idle_timeout_ns=options.idle_timeout_ns,
+            connections_per_client_max=options.connections_per_client_max,
+            drain_grace_ns=options.drain_grace_ns,
             access_log=options.access_log,
-            **_of_newer_cores(options),
         )
         self._housekeeper = Housekeeper(self._gateway, loop, logs_access=options.access_log)
         self._servers: list[asyncio.Server] = []
@@ -80,7 +72,7 @@ class FrontEnd:
     async def listen(self, sockets: Sequence[socket.socket]) -> None:
         """Accept connections on bound sockets; they are closed with the front end."""
         self._loop.add_reader(self._gateway.fd, self._gateway.drain)
-        make = connection_factory(self._gateway, self._housekeeper.on_connection)
+        make = self.connection_factory(self._gateway, self._housekeeper.on_connection)
         for sock in sockets:
             if sock.family == socket.AF_UNIX:
                 start = self._loop.create_unix_server(make, sock=sock, backlog=BACKLOG)
@@ -89,6 +81,12 @@ class FrontEnd:
                 start = self._loop.create_server(make, sock=sock, backlog=BACKLOG)
             self._servers.append(await start)
 
+    def connection_factory(
+        self, gateway: _core.Gateway, on_connection: Callable[[], None]
+    ) -> Callable[[], Connection]:
+        """Makes the protocol of each connection: a subclass may have to know more of them."""
+        return connection_factory(gateway, on_connection)
+
     def stats(self) -> FrontEndStats:
         return FrontEndStats(
             self._gateway.stats(), self._gateway.connections, self._gateway.in_flight
@@ -96,23 +94,30 @@ class FrontEnd:
 
     def debug(self, limit: int) -> dict[str, Any]:
         """What is in flight and where it stands, the oldest first."""
-        ask = getattr(self._gateway, "debug", None)
-        shown: dict[str, Any] = ask(limit) if ask else {"connections": self._gateway.connections}
-        return shown
+        return self._gateway.debug(limit)
 
     def stop_listening(self) -> None:
         for server in self._servers:
             server.close()
         self._servers.clear()
 
-    async def drain(self, limit_s: float | None = None) -> CutOff:
-        """Let what is in flight finish, for the drain timeout at most; then nothing is served."""
-        self.stop_listening()
-        limit_s = self._drain_timeout_s if limit_s is None else limit_s
-        deadline_s = self._loop.time() + limit_s
-        # A socket that was accepted just now becomes a connection some iterations later.
+    async def _stop_accepting(self) -> None:
+        """Until each socket that was accepted has become a connection.
+
+        asyncio would forget one whose server is closed in between, and its client would wait.
+        """
+        for server in self._servers:
+            for sock in server.sockets:
+                self._loop.remove_reader(sock)  # uvloop does not listen with one, nor forget.
         for _ in range(_ACCEPT_ITERATIONS):
             await asyncio.sleep(0)
+
+    async def drain(self, limit_s: float | None = None) -> CutOff:
+        """Let what is in flight finish, for the drain timeout at most; then nothing is served."""
+        limit_s = self._drain_timeout_s if limit_s is None else limit_s
+        deadline_s = self._loop.time() + limit_s
+        await self._stop_accepting()
+        self.stop_listening()
         self._gateway.begin_drain()
         # Connections too: an answer is out of our hands only when its connection is closed.
         while self._gateway.in_flight > 0 or self._gateway.connections > 0:

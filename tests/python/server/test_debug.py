@@ -37,7 +37,6 @@ def test_a_client_on_this_machine_may_see_it(headers, peer):
     [
         (LOCAL, "192.0.2.7:4711", "for clients on this machine"),
         (LOCAL, "2001:db8::1:4711", "for clients on this machine"),
-        (LOCAL, None, "for clients on this machine"),
         (LOCAL, "", "for clients on this machine"),
         ([*LOCAL, ("X-Forwarded-For", "192.0.2.7")], "127.0.0.1:1", "header x-forwarded-for"),
         ([*LOCAL, ("Forwarded", "for=192.0.2.7")], "127.0.0.1:1", "header forwarded"),

@@ -204,7 +204,7 @@ class Child:
             path=request.path,
             query=request.query,
             headers=request.headers,
-            peer=getattr(request, "peer", None),
+            peer=request.peer,
         )
 
     def _reply(self, message: Message) -> None:

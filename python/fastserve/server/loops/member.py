@@ -66,7 +66,7 @@ class ForwardedRequest:
     query: str
     headers: list[tuple[str, str]]
     body: bytes
-    peer: str | None
+    peer: str
     reply: Any
 
     def respond(

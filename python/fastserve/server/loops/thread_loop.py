@@ -183,7 +183,7 @@ class ThreadLoop:
             request.query,
             request.headers,
             request.body,
-            getattr(request, "peer", None),
+            request.peer,
             reply,
         )
         self._parent.call_soon_threadsafe(self._on_control, forwarded)
