@@ -3,6 +3,7 @@
 #include <new>
 #include <utility>
 
+#include "bind/arrays/deferred.h"
 #include "bind/register.h"
 
 namespace fastserve::bind {
@@ -19,7 +20,10 @@ PyTypeObject* buffer_type = nullptr;
 void Dealloc(PyObject* self) {
   PyTypeObject* const type = Py_TYPE(self);
   auto* const buffer = reinterpret_cast<BufferObject*>(self);
-  buffer->owner.~BufferRef();
+  {
+    const GilHeld held;  // It may be memory of Python's.
+    buffer->owner.~BufferRef();
+  }
   type->tp_free(self);
   Py_DECREF(type);
 }

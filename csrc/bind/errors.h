@@ -15,8 +15,10 @@ void RegisterErrors(pybind11::module_& module);
 
 // What a slot of a raw C type does, with a C++ exception turned into Python's: none may pass
 // through the interpreter's frames. `failed` is what the slot returns with an exception set.
+//
+// Not noexcept: a daemon thread that asks for the GIL while the interpreter ends is unwound.
 template <typename T, typename Body>
-T Guarded(T failed, Body&& body) noexcept {
+T Guarded(T failed, Body&& body) {
   try {
     return body();
   } catch (pybind11::error_already_set& error) {

@@ -13,4 +13,5 @@ PYBIND11_MODULE(_core, module) {
   RegisterBuffer(module);
   RegisterGateway(module);
   RegisterConnection(module);
+  RegisterCalls(module);
 }

@@ -10,5 +10,6 @@ void RegisterServables(pybind11::module_& module);  // Servable, ServingMap
 void RegisterGateway(pybind11::module_& module);    // ControlRequest, Gateway
 void RegisterBuffer(pybind11::module_& module);     // Bytes that the core owns
 void RegisterConnection(pybind11::module_& module);
+void RegisterCalls(pybind11::module_& module);  // Caller, Future
 
 }  // namespace fastserve::bind

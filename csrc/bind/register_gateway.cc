@@ -43,6 +43,11 @@ void RegisterControlRequest(py::module_& module) {
                              [](const ControlRequest& request) { return Utf8(request.path); })
       .def_property_readonly("query",
                              [](const ControlRequest& request) { return Latin1(request.query); })
+      .def_property_readonly("peer",
+                             [](const ControlRequest& request) {
+                               if (request.connection == nullptr) return Latin1("");
+                               return Utf8(request.connection->Describe(NowNanos()).peer);
+                             })
       .def_property_readonly("headers",
                              [](const ControlRequest& request) {
                                py::list headers;

@@ -119,6 +119,7 @@ void RegisterServables(py::module_& module) {
       .def_property_readonly("name", [](const Servable& servable) { return servable.name(); })
       .def_property_readonly("version", &Servable::version)
       .def("warm_up", &Servable::WarmUp, py::call_guard<py::gil_scoped_release>())
+      .def("end_waiting", &Servable::EndWaiting, py::call_guard<py::gil_scoped_release>())
       .def("stats", &StatsOf);
   py::class_<ServingMap, std::shared_ptr<ServingMap>>(module, "ServingMap", py::is_final())
       .def(py::init<>())

@@ -303,6 +303,8 @@ void Servable::Wake() { scheduler_->Wake(); }
 
 Nanos Servable::Sweep() { return scheduler_->Sweep(); }
 
+void Servable::EndWaiting() { scheduler_->EndWaiting(); }
+
 void Servable::NoteCancelled() { scheduler_->NoteCancelled(); }
 
 Nanos Servable::ExpectedWait() const { return scheduler_->ExpectedWait(); }

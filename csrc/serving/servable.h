@@ -141,6 +141,10 @@ class Servable {
   // was not called. Costs about 50 ns for each that waits once one was late or cancelled.
   Nanos Sweep();
 
+  // Ends all that waits with UNAVAILABLE, so that nobody waits for a version that is being taken
+  // down; never waits for a run. Whoever is in the middle of submitting is served as usual.
+  void EndWaiting();
+
   // Call after `cancelled` of a submitted request was set, so that the next Sweep looks for it. It
   // is ended without this too, but only when an instance is free.
   void NoteCancelled();

@@ -37,10 +37,11 @@ PYTHON_FLOORS = {
     "client": 3,
     "control": 4,
     "server": 5,
-    "cli": 6,
-    "integrations": 6,
-    "__init__": 7,  # The public names: may offer anything, and nobody below asks it.
-    "__main__": 7,
+    "embed": 6,
+    "cli": 7,
+    "integrations": 7,
+    "__init__": 8,  # The public names: may offer anything, and nobody below asks it.
+    "__main__": 8,
 }
 
 # Rooms that may see less than their floor allows: what they may see.

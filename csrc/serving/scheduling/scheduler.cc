@@ -59,19 +59,7 @@ Scheduler::Scheduler(Options options, std::vector<std::unique_ptr<ModelInstance>
   chosen_.reserve(options_.batch.requests_max);
 }
 
-Scheduler::~Scheduler() {
-  RequestList left;
-  {
-    const MutexLock lock(mutex_);
-    DrainArrivals();
-    // As late as can be, so that everybody is.
-    (void)line_.Front(kNever, SIZE_MAX, &left);
-  }
-  while (RequestPtr request = left.Pop()) {
-    options_.batch.stats->CountFailure(FailureReason::kCancelled);
-    End(std::move(request), Unavailable(options_.model, " stopped before the request ran"));
-  }
-}
+Scheduler::~Scheduler() { EndWaiting(); }
 
 void Scheduler::End(RequestPtr request, Status status) {
   ResponseSink* sink = request->sink;

@@ -87,6 +87,7 @@ class Scheduler {
   void RunUntil(const std::atomic<bool>& done) FS_EXCLUDES(mutex_);
   void Wake();
   Nanos Sweep() FS_EXCLUDES(sweep_mutex_, mutex_);
+  void EndWaiting() FS_EXCLUDES(sweep_mutex_, mutex_);
   void NoteCancelled() {
     // SYNC(request-cancelled): the request's own flag, set before, is visible to the sweep.
     was_cancelled_.store(true, std::memory_order_release);

@@ -66,6 +66,25 @@ bool Scheduler::SweepSome(Nanos now, RequestList* dropped) {
   return is_done;
 }
 
+void Scheduler::EndWaiting() {
+  if (was_forked()) return;
+  RequestList left;
+  {
+    const MutexLock sweeping(sweep_mutex_);
+    const MutexLock lock(mutex_);
+    DrainArrivals();
+    const size_t size = line_.size();
+    const size_t deadlines = line_.deadlines();
+    // As late as can be, so that everybody is.
+    (void)line_.Front(kNever, SIZE_MAX, &left);
+    FreePlaces(size, deadlines);
+  }
+  while (RequestPtr request = left.Pop()) {
+    options_.batch.stats->CountFailure(FailureReason::kCancelled);
+    End(std::move(request), Unavailable(options_.model, " stopped before the request ran"));
+  }
+}
+
 void Scheduler::EndDropped(RequestList& dropped, Nanos now) {
   ServableStats& stats = *options_.batch.stats;
   while (RequestPtr request = dropped.Pop()) {

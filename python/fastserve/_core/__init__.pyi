@@ -4,8 +4,10 @@ Units are in the names. Every call that can block (load, warm up, probe) release
 """
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any, final
+
+from numpy import ndarray
 
 class CoreError(Exception):
     """What a failed call of the core raises; `args` is (code, message).
@@ -110,6 +112,8 @@ class Servable:
     def warm_up(self) -> None:
         """Run zeros at batch sizes 1, 2, 4... so that the first request is not the slowest and the
         scheduler knows what a run costs."""
+    def end_waiting(self) -> None:
+        """End the requests that wait with UNAVAILABLE; those that run are not waited for."""
     def stats(self) -> dict[str, Any]:
         """A snapshot of the counters.
 
@@ -148,6 +152,8 @@ class ControlRequest:
     def path(self) -> str: ...  # Percent-decoded.
     @property
     def query(self) -> str: ...  # As received, without the question mark.
+    @property
+    def peer(self) -> str: ...  # "127.0.0.1:5312"; "unix" without an address; "" when it has left.
     @property
     def headers(self) -> list[tuple[str, str]]: ...
     @property
@@ -235,3 +241,78 @@ class Connection:
     """
 
     def __init__(self, gateway: Gateway) -> None: ...
+
+# These two are names for the reader alone: the module has none of them.
+Answer = dict[str, ndarray[Any, Any]]
+Seconds = float
+
+@final
+class Buffer:
+    """Bytes of the core, with the buffer protocol; the base of arrays in an Answer."""
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Caller:
+    """Requests to one model from Python of the same process; any thread. May be subclassed.
+
+    `inputs` is a mapping of names to values, or the value alone where the model has one input. An
+    array that is C-contiguous, aligned and in native byte order is not copied, nor is what has a
+    buffer or __dlpack__ (on the CPU): do not write to it before the answer is there. Lists, tuples
+    and numbers are converted to the model's dtype, and an array of another dtype is refused. Bytes
+    without a format take the model's shape, which may leave one dimension open. BYTES: str and
+    bytes, in lists or arrays of dtype object, S or U. BF16: ml_dtypes.bfloat16, or uint16.
+
+    An answer's arrays are views of the engine's memory; those that alias an input are read-only.
+    BYTES come as arrays of bytes objects, BF16 as uint16 where ml_dtypes is not installed.
+
+    `timeout` is in seconds, and the request's deadline: it is not begun after it, and who waits
+    gets DEADLINE_EXCEEDED then, unless it runs on the thread that waits.
+
+    Failures raise error(code, message): NOT_FOUND for a model that is not served, INVALID_ARGUMENT
+    for a request that does not fit it, FAILED_PRECONDITION in a child of a fork. Arguments that are
+    none raise TypeError or ValueError.
+    """
+
+    def __init__(
+        self,
+        serving_map: ServingMap,
+        name: str,
+        version: str = "",
+        *,
+        error: type[Exception] = CoreError,
+    ) -> None:
+        """`version` "" is the highest that is served at each call."""
+    def infer(
+        self, inputs: Any, outputs: Sequence[str] | None = None, *, timeout: Seconds | None = None
+    ) -> Answer:
+        """Run the model on this thread if it is idle, else wait; without the GIL either way.
+        A signal's handler is run between runs, and what it raises gives the request up."""
+    def submit(
+        self, inputs: Any, outputs: Sequence[str] | None = None, *, timeout: Seconds | None = None
+    ) -> Future:
+        """Return at once. Only a request that does not fit the model raises here."""
+    def ainfer(
+        self, inputs: Any, outputs: Sequence[str] | None = None, *, timeout: Seconds | None = None
+    ) -> Awaitable[Answer]:
+        """A future of the running asyncio loop; as submit. What one iteration of the loop submits
+        is gathered: at its end cheap models run there, threads are woken for others. Cancelling
+        whoever awaits it cancels the request."""
+
+@final
+class Future:
+    """The answer of a submitted request, as a concurrent.futures.Future has it; any thread.
+    Dropping it does not cancel the request."""
+
+    def result(self, timeout: Seconds | None = None) -> Answer:
+        """Without a timeout this thread runs the model if it is idle. TimeoutError leaves the
+        request alone; a cancelled one raises concurrent.futures.CancelledError."""
+    def exception(self, timeout: Seconds | None = None) -> BaseException | None: ...
+    def done(self) -> bool: ...
+    def cancel(self) -> bool:
+        """End the request if no run has begun; whether it is cancelled."""
+    def cancelled(self) -> bool: ...
+    def add_done_callback(self, fn: Callable[[Future], object], /) -> None:
+        """Call fn(self) on a thread for all callbacks; here and now if it is done."""
+    def __await__(self) -> Generator[Any, None, Answer]:
+        """In asyncio; it costs two wake-ups more than ainfer."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastserve.cli.arguments import HELP, Flag, help_text, read
@@ -57,19 +58,31 @@ def main(given: Sequence[str]) -> int:
     return 1 if bad else 0
 
 
-def _check(source: ModelSource, loader: Loader) -> bool:
-    """Print what is found; whether every version is right."""
+@dataclass(frozen=True)
+class Result:
+    """What was found out about one version, or about a model that has none."""
+
+    shown_as: str
+    problem: str = ""
+    platform: str = ""
+    served: ServedConfig | None = None
+    is_chosen: bool = True  # By the version_policy.
+    warnings: tuple[str, ...] = ()  # Of the model, then of the version.
+
+
+def look(source: ModelSource, loader: Loader) -> Iterator[Result]:
+    """Open every version of a model, also those that the version_policy leaves out."""
     if source.problem:
-        return _say_wrong(source.name, source.problem)
+        yield Result(source.name, source.problem)
+        return
     try:
         config = loader.read_config(source)
     except Error as error:
-        return _say_wrong(source.name, error.message)
-    is_right = True
-    warnings = dict.fromkeys(config.warnings)
+        yield Result(source.name, error.message)
+        return
     missing = sorted(set(config.version_policy.specific or ()) - set(source.versions))
     for version in missing:
-        is_right = _say_wrong(
+        yield Result(
             f"{source.name} version {version}", "version_policy asks for it, and it is not there"
         )
     chosen = config.version_policy.choose(tuple(source.versions))
@@ -78,12 +91,29 @@ def _check(source: ModelSource, loader: Loader) -> bool:
         try:
             opened = loader.open(source, version, config)
         except Error as error:
-            is_right = _say_wrong(shown_as, error.message)
+            yield Result(shown_as, error.message, warnings=config.warnings)
             continue
-        warnings.update(dict.fromkeys(opened.served.warnings))
-        left_out = "" if version in chosen else "  (left out by its version_policy)"
-        print(f"OK     {shown_as}  {opened.platform}{left_out}")
-        _say_served(opened.served)
+        yield Result(
+            shown_as,
+            platform=opened.platform,
+            served=opened.served,
+            is_chosen=version in chosen,
+            warnings=(*config.warnings, *opened.served.warnings),
+        )
+
+
+def _check(source: ModelSource, loader: Loader) -> bool:
+    """Print what is found; whether every version is right."""
+    is_right = True
+    warnings: dict[str, None] = {}
+    for result in look(source, loader):
+        warnings.update(dict.fromkeys(result.warnings))
+        if result.served is None:
+            is_right = _say_wrong(result.shown_as, result.problem)
+            continue
+        left_out = "" if result.is_chosen else "  (left out by its version_policy)"
+        print(f"OK     {result.shown_as}  {result.platform}{left_out}")
+        _say_served(result.served)
     for warning in warnings:
         print(f"  warning: {warning}")
     return is_right

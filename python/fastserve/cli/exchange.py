@@ -47,6 +47,10 @@ class Peer:
     def close(self) -> None:
         self._connection.close()
 
+    def at(self, path: str) -> str:
+        """A path of the server, below the URL's own."""
+        return self._prefix + path
+
     def model_path(self, model: str, version: str = "") -> str:
         path = f"{self._prefix}/v2/models/{quote(model, safe='')}"
         return f"{path}/versions/{quote(version, safe='')}" if version else path
@@ -54,6 +58,10 @@ class Peer:
     def get_json(self, path: str) -> Any:
         _, body = self._request("GET", path)
         return self._parse(path, body)
+
+    def get_text(self, path: str) -> str:
+        _, body = self._request("GET", path)
+        return body.decode(errors="replace")
 
     def infer(self, path: str, head: Mapping[str, Any], tail: bytes) -> Answer:
         """`tail` holds the raw tensors that the head announces; empty for plain JSON."""

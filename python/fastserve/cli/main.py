@@ -20,8 +20,15 @@ COMMANDS = {
     "run": "serve models",
     "check": "open models and say what would be served, or what is wrong",
     "infer": "send one request to a server and print its answer",
+    "doctor": "look at this machine, models or a running server for what would trouble it",
 }
-_SYNONYMS = {"serve": "run", "start": "run", "predict": "infer", "validate": "check"}
+_SYNONYMS = {
+    "serve": "run",
+    "start": "run",
+    "predict": "infer",
+    "validate": "check",
+    "diagnose": "doctor",
+}
 HELP = f"""\
 usage: fastserve COMMAND ...
 
@@ -38,6 +45,7 @@ examples:
   fastserve run model.onnx
   fastserve check models/
   fastserve infer 127.0.0.1:8000 digits --input image=@image.npy
+  fastserve doctor http://127.0.0.1:8000
 """
 
 

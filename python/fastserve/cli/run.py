@@ -53,7 +53,14 @@ SYNONYMS = {
     "grpc-port": "gRPC is not available yet",
     "metrics-port": "metrics are at /metrics of the same --port",
     "uds": "did you mean '--unix-socket'?",
-    "workers": "did you mean '--instances'?",
+    "workers": "--loops N for N front ends, --instances N for N copies of each model",
+    "w": "--loops N for N front ends, --instances N for N copies of each model",
+    "threads-per-worker": "--threads N for the engine, --loops N for the front end",
+    "reuseport": "did you mean '--reuse-port'?",
+    "limit-concurrency": "did you mean '--queue-depth' or '--max-connections'?",
+    "timeout-keep-alive": "did you mean '--idle-timeout'?",
+    "graceful-timeout": "did you mean '--drain-timeout'?",
+    "timeout-graceful-shutdown": "did you mean '--drain-timeout'?",
     "model-name": "did you mean '--name'?",
     "model": _PATHS_HINT,
     "model-repository": _PATHS_HINT,
@@ -90,12 +97,18 @@ def _serve(options: Options) -> int:
     # Brings the core and the event loop: a wrong command need not wait for them.
     from fastserve.control.loader import Loader
     from fastserve.server import app
+    from fastserve.server.loops.hand_over import open_shared
 
     _require_engine(sources, Loader(options.model_defaults))
-    sockets = [listen.bind(options.host, options.port)]
+    hand_over = None
+    if options.reuse_port:
+        hand_over = open_shared(options.host, options.port, options.loops)
+        sockets = list(hand_over.sockets)
+    else:
+        sockets = listen.bind_loops(options.host, options.port, options.loops)
     if options.unix_socket:
         sockets.append(listen.bind_unix(options.unix_socket))
-    return app.run(options, sources, sockets)
+    return app.run(options, sources, sockets, hand_over)
 
 
 def _require_engine(sources: Sequence[ModelSource], loader: Loader) -> None:

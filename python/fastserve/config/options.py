@@ -7,6 +7,7 @@ are all made from it. Every queue, buffer and count of the server has its limit 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -36,6 +37,10 @@ _SERVICE_LINK = re.compile(
     r"|FASTSERVE_(\w+_)?PORT=(tcp|udp|sctp)://.*",
     re.DOTALL,
 )
+# Under the GIL threads would take turns at parsing; without it they share one engine.
+_HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+# As many listening sockets as one message between processes can carry, and room to spare.
+LOOPS_MAX = 128
 # Where an option's value comes from: its field -> the value, and what to call it in a message.
 Said = dict[str, tuple[Any, str]]
 
@@ -49,7 +54,11 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 8000
     unix_socket: str = ""
+    reuse_port: bool = False
+    loops: int = 1
+    loop_kind: str = "process" if _HAS_GIL else "thread"
     strict_readiness: bool = False
+    debug_endpoint: str = "loopback"
     max_batch_size: int = 32
     max_queue_delay_ns: int = 0
     instance_count: int = 1
@@ -60,11 +69,14 @@ class Options:
     body_bytes_max: int = 64 << 20
     in_flight_bytes_max: int = 1 << 30
     connections_max: int = 10_000
+    # 0: no limit. Behind a proxy all clients are one.
+    connections_per_client_max: int = 0
     head_timeout_ns: int = 30 * 10**9
     body_timeout_ns: int = 60 * 10**9
     idle_timeout_ns: int = 120 * 10**9
     # Kubernetes sends SIGKILL 30 s after SIGTERM.
     drain_timeout_ns: int = 30 * 10**9
+    drain_grace_ns: int = 10**9
     access_log: bool = False
     log_format: str = "text"
     log_level: str = "info"
@@ -72,6 +84,18 @@ class Options:
     @property
     def model_defaults(self) -> ModelDefaults:
         return ModelDefaults(**{f.name: getattr(self, f.name) for f in fields(ModelDefaults)})
+
+    def of_one_loop(self) -> Options:
+        """What each of the loops is told: the limits of the server are shared out, rounded up.
+
+        A share of the bytes in flight holds at least the largest body, or no loop could take it.
+        """
+        in_flight = -(-self.in_flight_bytes_max // self.loops)
+        return replace(
+            self,
+            connections_max=-(-self.connections_max // self.loops),
+            in_flight_bytes_max=max(in_flight, self.body_bytes_max),
+        )
 
 
 @dataclass(frozen=True)
@@ -142,8 +166,29 @@ SETTINGS = (
     Setting("unix-socket", "unix_socket", str, _SERVER, "PATH",
             "listen on this Unix socket as well"),
     Setting(
+        "loops", "loops", _integer(1, LOOPS_MAX), _SERVER, "N",
+        "event loops that share the port: more cores for parsing and for models that run on the"
+        " loop. The server's limits are divided among them",
+    ),
+    Setting(
+        "loop-kind", "loop_kind", _choice("process", "thread"), _SERVER, "process|thread",
+        "process: each loop has its own engines and queues, batches what it receives itself, and"
+        " takes the memory of the models once more. thread: all share one engine and its batches,"
+        " which is no faster while Python has its GIL",
+    ),
+    Setting(
+        "reuse-port", "reuse_port", _boolean, _SERVER, "",
+        "share the port with another server of this user that was started so too: it takes over"
+        " once its models are loaded, and then the first can be ended without a failed request",
+    ),
+    Setting(
         "strict-readiness", "strict_readiness", _boolean, _SERVER, "",
         "/v2/health/ready says 200 only when every model is ready",
+    ),
+    Setting(
+        "debug-endpoint", "debug_endpoint", _choice("loopback", "on", "off"), _SERVER,
+        "loopback|on|off",
+        "who may see /debug, which names requests in flight and their clients",
     ),
     Setting(
         "max-batch", "max_batch_size", _integer(1, BATCH_ROWS_MAX), _MODELS, "ROWS",
@@ -163,8 +208,11 @@ SETTINGS = (
             "requests that may wait for one model; more are refused with 429"),
     Setting("max-body", "body_bytes_max", _positive_bytes, _LIMITS, "SIZE", "largest request body"),
     Setting("max-in-flight", "in_flight_bytes_max", _positive_bytes, _LIMITS, "SIZE",
-            "bytes of all request bodies held at once"),
-    Setting("max-connections", "connections_max", _integer(1), _LIMITS, "N", "open connections"),
+            "bytes of all request bodies that the whole server holds at once"),
+    Setting("max-connections", "connections_max", _integer(1), _LIMITS, "N",
+            "open connections of the whole server"),
+    Setting("max-connections-per-client", "connections_per_client_max", _integer(0), _LIMITS, "N",
+            "open connections of one address, in each loop; 0: as many as it likes"),
     Setting("head-timeout", "head_timeout_ns", _positive_duration_ns, _LIMITS, "TIME",
             "to receive a request's head"),
     Setting("body-timeout", "body_timeout_ns", _positive_duration_ns, _LIMITS, "TIME",
@@ -173,6 +221,8 @@ SETTINGS = (
             "before an idle connection is closed"),
     Setting("drain-timeout", "drain_timeout_ns", parse_duration_ns, _LIMITS, "TIME",
             "for requests in flight to finish at shutdown"),
+    Setting("drain-grace", "drain_grace_ns", parse_duration_ns, _LIMITS, "TIME",
+            "for idle connections to send one more request at shutdown"),
     Setting("access-log", "access_log", _boolean, _LOGS, "", "one line a request, with its phases"),
     Setting("log-format", "log_format", _choice("text", "json"), _LOGS, "text|json", "of all logs"),
     Setting("log-level", "log_level", _choice("debug", "info", "warning", "error"), _LOGS, "LEVEL",

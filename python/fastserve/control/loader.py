@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from fastserve import _core
 from fastserve.config.completion import (
@@ -30,6 +31,12 @@ from fastserve.control.repository import ModelSource
 from fastserve.errors import Error, from_core, not_found
 
 
+class Counted(Protocol):
+    """_core.Servable, or a version that was loaded in several processes."""
+
+    def stats(self) -> dict[str, Any]: ...
+
+
 @dataclass(frozen=True)
 class Loaded:
     """One version, ready to be published."""
@@ -39,7 +46,7 @@ class Loaded:
     platform: str
     config: ModelConfig
     served: ServedConfig
-    servable: _core.Servable
+    servable: Counted
     load_ns: int
 
 

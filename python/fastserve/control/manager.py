@@ -1,21 +1,25 @@
 """Manager: drives every version from disk to served, and knows the state of each.
 
-Threads: load_all() blocks and runs on a loader thread; the rest may be called from any thread.
-States are frozen values that are replaced whole, so a reader sees an old one or a new one.
+Threads: load_all() blocks and runs on a loader thread, load() blocks on any; the rest may be called
+from any thread. States and the table of models are replaced whole, so a reader sees an old one or a
+new one.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from fastserve import _core
 from fastserve.config.model_config import ModelConfig
-from fastserve.control.loader import Loaded, Loader
+from fastserve.config.spelling import did_you_mean
+from fastserve.control.loader import Loaded
 from fastserve.control.repository import ModelSource
 from fastserve.control.state import State, VersionState
-from fastserve.errors import Error
+from fastserve.errors import Error, from_core, not_found
 
 # One engine at a time would leave a core idle while a file is read; more would only compete.
 LOADER_THREADS = 2
@@ -31,6 +35,7 @@ class Model:
     warnings: tuple[str, ...] = ()
     problem: str = ""
     attempted: bool = False
+    failure: Error | None = None
 
     @property
     def name(self) -> str:
@@ -60,13 +65,28 @@ class Model:
         return "; ".join(reasons) or "no version of it is served"
 
 
+class VersionLoader(Protocol):
+    """A Loader, or what loads into several processes at once."""
+
+    def read_config(self, source: ModelSource) -> ModelConfig: ...
+    def load(self, source: ModelSource, version: int, config: ModelConfig) -> Loaded: ...
+
+
+class Published(Protocol):
+    """_core.ServingMap, or the maps of several processes; `servable` is what the loader made."""
+
+    def publish(self, servable: Any) -> None: ...
+    def retire(self, name: str, version: int) -> None: ...
+
+
 class Manager:
     def __init__(
-        self, sources: Sequence[ModelSource], serving_map: _core.ServingMap, loader: Loader
+        self, sources: Sequence[ModelSource], serving_map: Published, loader: VersionLoader
     ) -> None:
         self._serving_map = serving_map
         self._loader = loader
         self.models = {source.name: Model(source) for source in sources}
+        self._changes = threading.Lock()  # Held by who replaces `models`, never while loading.
 
     def load_all(self, on_warning: Callable[[str], None]) -> None:
         """Load everything, one version after another on each of a few threads.
@@ -75,10 +95,49 @@ class Manager:
         """
         models = list(self.models.values())
         if len(models) == 1:
-            self._load_model(models[0], on_warning)
+            self._load_model(models[0], on_warning, self._loader)
             return
         with ThreadPoolExecutor(LOADER_THREADS, thread_name_prefix="load") as pool:
-            list(pool.map(lambda model: self._load_model(model, on_warning), models))
+            list(pool.map(lambda m: self._load_model(m, on_warning, self._loader), models))
+
+    def load(
+        self,
+        source: ModelSource,
+        on_warning: Callable[[str], None],
+        loader: VersionLoader | None = None,
+    ) -> Model:
+        """Load one more model while others are served.
+
+        Errors: ALREADY_EXISTS, or why no version can be served; it is then as if it had never been.
+        """
+        model = Model(source)
+        with self._changes:
+            if source.name in self.models:
+                raise Error("ALREADY_EXISTS", f"there is a model '{source.name}' already")
+            self.models = {**self.models, source.name: model}
+        try:
+            self._load_model(model, on_warning, loader or self._loader)
+            if not model.ready_versions():
+                raise model.failure or Error("FAILED_PRECONDITION", model.reason())
+        except BaseException:  # Also Ctrl-C: nobody would ever hold this model.
+            self._forget(source.name)
+            self._retire(model)
+            raise
+        return model
+
+    def unload(self, name: str) -> None:
+        """Unpublish a model and forget it; what is in flight finishes, and is waited for.
+
+        Errors: NOT_FOUND; FAILED_PRECONDITION while it loads.
+        """
+        with self._changes:
+            model = self.models.get(name)
+            if model is None:
+                raise not_found(f"there is no model '{name}'{did_you_mean(name, self.models)}")
+            if not model.attempted:
+                raise Error("FAILED_PRECONDITION", f"model '{name}' is loading")
+            self.models = {key: value for key, value in self.models.items() if key != name}
+        self._retire(model)
 
     def is_settled(self) -> bool:
         """Whether the first attempt to load has ended for every model."""
@@ -96,23 +155,34 @@ class Manager:
     def retire_all(self) -> None:
         """Unpublish everything; what is in flight finishes."""
         for model in self.models.values():
-            for version in model.ready_versions():
-                self._serving_map.retire(model.name, version)
-                model.states[version] = model.states[version].to(State.RETIRED)
-            model.loaded.clear()
+            self._retire(model)
 
-    def _load_model(self, model: Model, on_warning: Callable[[str], None]) -> None:
+    def _forget(self, name: str) -> None:
+        with self._changes:
+            self.models = {key: value for key, value in self.models.items() if key != name}
+
+    def _retire(self, model: Model) -> None:
+        for version in model.ready_versions():
+            model.states[version] = model.states[version].to(State.RETIRED)
+            # Before the map's: the last reference joins the engine's threads, and only retire()
+            # does so without the GIL.
+            model.loaded.pop(version, None)
+            self._serving_map.retire(model.name, version)
+
+    def _load_model(
+        self, model: Model, on_warning: Callable[[str], None], loader: VersionLoader
+    ) -> None:
         try:
             if model.source.problem:
                 raise Error("NOT_FOUND", model.source.problem)
-            config = self._loader.read_config(model.source)
+            config = loader.read_config(model.source)
             model.warnings = config.warnings
             for warning in config.warnings:
                 on_warning(warning)
             for version in self._choose(model, config):
-                self._load_version(model, version, config, on_warning)
+                self._load_version(model, version, config, on_warning, loader)
         except Error as error:
-            model.problem = error.message
+            model.problem, model.failure = error.message, error
         finally:
             model.attempted = True
 
@@ -130,14 +200,20 @@ class Manager:
         return chosen
 
     def _load_version(
-        self, model: Model, version: int, config: ModelConfig, on_warning: Callable[[str], None]
+        self,
+        model: Model,
+        version: int,
+        config: ModelConfig,
+        on_warning: Callable[[str], None],
+        loader: VersionLoader,
     ) -> None:
         state = model.states[version] = model.states[version].to(State.LOADING)
         try:
-            loaded = self._loader.load(model.source, version, config)
+            loaded = loader.load(model.source, version, config)
             self._serving_map.publish(loaded.servable)
         except (Error, _core.CoreError) as error:
-            model.states[version] = state.to(State.FAILED, str(error.args[-1]))
+            model.failure = error if isinstance(error, Error) else from_core(error)
+            model.states[version] = state.to(State.FAILED, model.failure.message)
             return
         for warning in loaded.served.warnings:
             on_warning(warning)

@@ -1,7 +1,8 @@
-"""Server: owns the event loop, the sockets, the signals and the end.
+"""Server: owns the control plane, the signals and the end; its loops serve.
 
-Order at start: the port is bound, the loop runs and answers health, then the models load on a
-thread. Order at the end: stop accepting, let what is in flight finish, retire, go.
+Order at start: the port is bound, the loops run and answer health, then the models load on a
+thread. Order at the end: stop accepting, let what is in flight finish, retire, go. A server that
+takes over from another accepts nobody before its models are there.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fastserve import _core
 from fastserve.config.options import Options
@@ -25,23 +27,29 @@ from fastserve.control.manager import Manager, Model
 from fastserve.control.repository import ModelSource
 from fastserve.errors import Error
 from fastserve.server import banner, logs
+from fastserve.server.debug import DebugEndpoint
 from fastserve.server.front_end import CutOff, FrontEnd
-from fastserve.server.listen import url_of
-from fastserve.server.routes import Router
+from fastserve.server.listen import of_loop, url_of
+from fastserve.server.loops.event_loop import loop_factory, set_switch_interval
+from fastserve.server.loops.single import Loops, SingleLoop
+from fastserve.server.routes import ControlRequest, Router
 from fastserve.server.scrape import Scraper
 
-# How long another Python thread (a loader, a scrape) may keep the loop from the GIL; 5 ms is
-# Python's default, and many times what a small request takes.
-_SWITCH_INTERVAL_S = 0.001
+if TYPE_CHECKING:
+    from fastserve.server.loops.hand_over import HandOver
 
 
-def run(options: Options, sources: Sequence[ModelSource], sockets: Sequence[socket.socket]) -> int:
+def run(
+    options: Options,
+    sources: Sequence[ModelSource],
+    sockets: Sequence[socket.socket],
+    hand_over: HandOver | None = None,
+) -> int:
     """Serve until a signal; the process's exit status."""
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        server = Server(options, sources, sockets, runner.get_loop())
-        status = runner.run(server.serve())
-        if server.is_busy:
+    set_switch_interval()
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        status, is_busy = runner.run(_serve(options, sources, sockets, hand_over))
+        if is_busy:
             # An engine cannot be interrupted while it opens a model or runs one; waiting would
             # break the promise of --drain-timeout, and static destructors would run under its feet.
             sys.stderr.flush()
@@ -49,13 +57,15 @@ def run(options: Options, sources: Sequence[ModelSource], sockets: Sequence[sock
     return status
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
+async def _serve(
+    options: Options,
+    sources: Sequence[ModelSource],
+    sockets: Sequence[socket.socket],
+    hand_over: HandOver | None,
+) -> tuple[int, bool]:
+    server = Server(options, sources, sockets, hand_over)
+    status = await server.serve()
+    return status, server.is_busy
 
 
 def _count(number: int, thing: str) -> str:
@@ -70,22 +80,74 @@ class Server:
         options: Options,
         sources: Sequence[ModelSource],
         sockets: Sequence[socket.socket],
-        loop: asyncio.AbstractEventLoop,
+        hand_over: HandOver | None = None,
     ) -> None:
         self._options = options
         self._sockets = sockets
-        self._loop = loop
-        serving_map = _core.ServingMap()
-        self._manager = Manager(sources, serving_map, Loader(options.model_defaults))
-        self._scraper = Scraper(self._manager, lambda: self._front_end.stats(), loop)
+        self._hand_over = hand_over
+        self._loop = asyncio.get_running_loop()
+        self._manager, self._loops = self._compose(sources)
+        self._scraper = Scraper(self._manager, self._loops, self._loop)
         self._router = Router(
-            self._manager, self._scraper.render, strict_readiness=options.strict_readiness
+            self._manager,
+            self._scraper.render,
+            strict_readiness=options.strict_readiness,
+            render_debug=DebugEndpoint(options, self._manager, self._loops).render,
+            is_served=lambda: self._loops.is_serving(),
         )
-        self._front_end = FrontEnd(options, serving_map, self._router.on_control, loop)
-        self._stop: asyncio.Future[int] = loop.create_future()
+        self._stop: asyncio.Future[int] = self._loop.create_future()
         self._loaded = asyncio.Event()
         self._url = url_of(sockets[0])
         self._cut_off = CutOff()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _compose(self, sources: Sequence[ModelSource]) -> tuple[Manager, Loops]:
+        """What the models are loaded into, and what serves them."""
+        options, loader = self._options, Loader(self._options.model_defaults)
+        if options.loops > 1 and options.loop_kind == "process":
+            return self._compose_processes(sources, loader)
+        serving_map = _core.ServingMap()
+        manager = Manager(sources, serving_map, loader)
+        if options.loops > 1:
+            return manager, self._compose_threads(serving_map)
+        front_end = FrontEnd(options, serving_map, self._on_control, self._loop)
+        return manager, SingleLoop(front_end, self._sockets)
+
+    # What several loops need is imported by who has several: one starts without it.
+
+    def _compose_processes(
+        self, sources: Sequence[ModelSource], loader: Loader
+    ) -> tuple[Manager, Loops]:
+        from fastserve.server.loops.fleet import Fleet
+        from fastserve.server.loops.process_loop import ProcessLoop
+        from fastserve.server.loops.remote_models import RemoteModels
+
+        share = self._options.of_one_loop()
+        fleet = Fleet(
+            self._options,
+            lambda number: ProcessLoop(number, share, self._sockets_of(number), self._on_control),
+            lambda member: remote.prepare(member),
+        )
+        remote = RemoteModels(fleet, loader, self._loop)
+        return Manager(sources, remote, remote), fleet
+
+    def _compose_threads(self, serving_map: _core.ServingMap) -> Loops:
+        from fastserve.server.loops.fleet import Fleet
+        from fastserve.server.loops.thread_loop import ThreadLoop
+
+        share = self._options.of_one_loop()
+        return Fleet(
+            self._options,
+            lambda number: ThreadLoop(
+                number, share, serving_map, self._sockets_of(number), self._on_control
+            ),
+        )
+
+    def _sockets_of(self, number: int) -> list[socket.socket]:
+        return of_loop(self._sockets, number, self._options.loops)
+
+    def _on_control(self, request: ControlRequest) -> None:
+        self._router.on_control(request)
 
     @property
     def is_busy(self) -> bool:
@@ -95,19 +157,56 @@ class Server:
     async def serve(self) -> int:
         """Until a signal, or until it is clear that there is nothing to serve; the exit status."""
         self._handle_signals()
-        await self._front_end.listen(self._sockets)
-        logs.info(f"listening on {self._url}", {"event": "listening", "url": self._url})
+        if not await self._start_loops():
+            await self._loops.drain()
+            return self._stop.result()
+        if self._hand_over is not None:
+            self._hand_over.begin()
+        if self._hand_over is None or not self._hand_over.waits_until_ready:
+            await self._accept()
         # A daemon: a signal must be able to end the process while an engine reads a large file.
         threading.Thread(target=self._load, name="loader", daemon=True).start()
         try:
             status = await self._stop
+            await self._see_successor()
         finally:
             # While it still listens: afterwards, the next server may have put its own there.
             if self._options.unix_socket:
                 Path(self._options.unix_socket).unlink(missing_ok=True)
-            self._front_end.stop_listening()
         await self._drain()
         return status
+
+    async def _start_loops(self) -> bool:
+        """Whether they run; a signal ends the wait for one that hangs."""
+        starting = self._loop.create_task(self._loops.start())
+        awaited: list[asyncio.Future[Any]] = [starting, self._stop]
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+        elif (error := starting.exception()) is None:
+            return True
+        else:
+            logs.error(f"the server cannot start: {error}")
+            self._finish(1)
+        self._loaded.set()  # Nothing was, and nothing will.
+        return False
+
+    async def _accept(self) -> None:
+        await self._loops.accept()
+        logs.info(f"listening on {self._url}", {"event": "listening", "url": self._url})
+        if self._hand_over is not None:
+            self._hand_over.say_ready()
+
+    async def _see_successor(self) -> None:
+        """The address stays ready if another server serves it; it may still be loading."""
+        if self._hand_over is not None:
+            timeout_s = self._options.drain_timeout_ns / 1e9
+            if await self._hand_over.find_successor(timeout_s):
+                logs.info("another server takes over", {"event": "taken_over"})
+                self._hand_over.end()
+                return
+            self._hand_over.end()
+        self._router.is_draining = True
 
     # -- Loading -----------------------------------------------------------------------------
 
@@ -146,6 +245,13 @@ class Server:
         self._router.is_starting = False
         # What was imported and loaded stays for ever: collections need not walk it any more.
         gc.freeze()
+        if self._hand_over is not None and self._hand_over.waits_until_ready:
+            strict = self._options.strict_readiness
+            if not (self._manager.all_ready() if strict else self._manager.any_ready()):
+                logs.error("nothing to serve: the server before this one goes on")
+                self._finish(1)
+                return
+            self._tasks.append(self._loop.create_task(self._accept()))
         self._say_what_is_served(models)
 
     def _say_what_is_served(self, models: Sequence[Model]) -> None:
@@ -191,12 +297,16 @@ class Server:
 
     def _finish(self, status: int) -> None:
         if not self._stop.done():
-            self._router.is_draining = True
+            if self._hand_over is None:
+                self._router.is_draining = True
             self._stop.set_result(status)
 
     async def _drain(self) -> None:
         began_s = self._loop.time()
-        self._cut_off = cut_off = await self._front_end.drain()
+        # The loops close theirs; what is in the backlog is lost, unless another server has it too.
+        for sock in self._sockets:
+            sock.close()
+        self._cut_off = cut_off = await self._loops.drain()
         if not self.is_busy:
             with contextlib.suppress(Error, _core.CoreError):
                 self._manager.retire_all()

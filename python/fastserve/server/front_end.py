@@ -10,14 +10,17 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fastserve import _core
 from fastserve.config.options import Options
 from fastserve.server.housekeeping import Housekeeper
 from fastserve.server.listen import BACKLOG
-from fastserve.server.transport import connection_factory
+from fastserve.server.transport import Connection, connection_factory
 
 _DRAIN_POLL_S = 0.02
+# From accept() to connection_made() asyncio takes three iterations, uvloop one.
+_ACCEPT_ITERATIONS = 5
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class FrontEnd:
             head_timeout_ns=options.head_timeout_ns,
             body_timeout_ns=options.body_timeout_ns,
             idle_timeout_ns=options.idle_timeout_ns,
+            connections_per_client_max=options.connections_per_client_max,
+            drain_grace_ns=options.drain_grace_ns,
             access_log=options.access_log,
         )
         self._housekeeper = Housekeeper(self._gateway, loop, logs_access=options.access_log)
@@ -67,7 +72,7 @@ class FrontEnd:
     async def listen(self, sockets: Sequence[socket.socket]) -> None:
         """Accept connections on bound sockets; they are closed with the front end."""
         self._loop.add_reader(self._gateway.fd, self._gateway.drain)
-        make = connection_factory(self._gateway, self._housekeeper.on_connection)
+        make = self.connection_factory(self._gateway, self._housekeeper.on_connection)
         for sock in sockets:
             if sock.family == socket.AF_UNIX:
                 start = self._loop.create_unix_server(make, sock=sock, backlog=BACKLOG)
@@ -76,20 +81,43 @@ class FrontEnd:
                 start = self._loop.create_server(make, sock=sock, backlog=BACKLOG)
             self._servers.append(await start)
 
+    def connection_factory(
+        self, gateway: _core.Gateway, on_connection: Callable[[], None]
+    ) -> Callable[[], Connection]:
+        """Makes the protocol of each connection: a subclass may have to know more of them."""
+        return connection_factory(gateway, on_connection)
+
     def stats(self) -> FrontEndStats:
         return FrontEndStats(
             self._gateway.stats(), self._gateway.connections, self._gateway.in_flight
         )
+
+    def debug(self, limit: int) -> dict[str, Any]:
+        """What is in flight and where it stands, the oldest first."""
+        return self._gateway.debug(limit)
 
     def stop_listening(self) -> None:
         for server in self._servers:
             server.close()
         self._servers.clear()
 
-    async def drain(self) -> CutOff:
+    async def _stop_accepting(self) -> None:
+        """Until each socket that was accepted has become a connection.
+
+        asyncio would forget one whose server is closed in between, and its client would wait.
+        """
+        for server in self._servers:
+            for sock in server.sockets:
+                self._loop.remove_reader(sock)  # uvloop does not listen with one, nor forget.
+        for _ in range(_ACCEPT_ITERATIONS):
+            await asyncio.sleep(0)
+
+    async def drain(self, limit_s: float | None = None) -> CutOff:
         """Let what is in flight finish, for the drain timeout at most; then nothing is served."""
+        limit_s = self._drain_timeout_s if limit_s is None else limit_s
+        deadline_s = self._loop.time() + limit_s
+        await self._stop_accepting()
         self.stop_listening()
-        deadline_s = self._loop.time() + self._drain_timeout_s
         self._gateway.begin_drain()
         # Connections too: an answer is out of our hands only when its connection is closed.
         while self._gateway.in_flight > 0 or self._gateway.connections > 0:

@@ -6,7 +6,9 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fastserve.errors import Error, invalid
 
@@ -16,21 +18,78 @@ BACKLOG = 4096
 UNIX_SOCKET_MODE = 0o600
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
     """Errors: one line that says what to change."""
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server(
             (host, port),
-            family=family,
+            family=_family(host, port),
             backlog=BACKLOG,
+            reuse_port=reuse_port,
             # "::" means every address, and people who write it expect IPv4 among them.
             dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
         )
+    except OSError as error:
+        if reuse_port and error.errno == errno.EADDRINUSE:
+            raise Error(
+                "ALREADY_EXISTS",
+                f"{address(host, port)} is in use by a program that does not share it: start both"
+                " with --reuse-port, as the same user",
+            ) from None
+        raise _explain(error, host, port) from None
+
+
+def bind_loops(host: str, port: int, loops: int) -> list[socket.socket]:
+    """A listening socket for each loop; the kernel spreads the connections over them.
+
+    Errors: as bind(). Sockets that share a port would share it with another program of this user
+    as well, so that one is looked for first.
+    """
+    if loops == 1:
+        return [bind(host, port)]
+    bind(host, port).close()
+    sockets = [bind(host, port, reuse_port=True)]
+    port = sockets[0].getsockname()[1]
+    return sockets + [bind(host, port, reuse_port=True) for _ in range(loops - 1)]
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether nobody listens there."""
+    try:
+        bind(host, port).close()
+    except Error:
+        return False
+    return True
+
+
+def of_loop(sockets: Sequence[socket.socket], number: int, loops: int) -> list[socket.socket]:
+    """Those that loop `number` accepts from: no socket without a loop, no loop without a socket.
+
+    A server that takes over may have more loops than there are sockets, or fewer. A Unix socket is
+    everybody's.
+    """
+    unix = [sock for sock in sockets if sock.family == socket.AF_UNIX]
+    others = [sock for sock in sockets if sock.family != socket.AF_UNIX]
+    mine = others[number::loops] or [others[number % len(others)]]
+    return mine + unix
+
+
+def resolve(host: str, port: int) -> tuple[str, int]:
+    """The address that a socket bound there will show. Errors: as bind()."""
+    found = _addresses(host, port)[0][4]
+    return str(found[0]), int(found[1])
+
+
+def _family(host: str, port: int) -> socket.AddressFamily:
+    family: socket.AddressFamily = _addresses(host, port)[0][0]
+    return family
+
+
+def _addresses(host: str, port: int) -> list[Any]:
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror:
         raise invalid(f"--host {host}: no such address; 127.0.0.1 is this machine alone") from None
-    except OSError as error:
-        raise _explain(error, host, port) from None
 
 
 def _explain(error: OSError, host: str, port: int) -> Error:

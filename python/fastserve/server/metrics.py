@@ -6,8 +6,9 @@ The core counts; nothing is counted here. This module is imported at the first r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -19,6 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from fastserve import __version__
 
@@ -53,12 +55,15 @@ class Snapshot:
     connections: int
     in_flight: int
     states: Mapping[tuple[str, str], str]
+    loops: Mapping[str, int] = field(default_factory=dict)
+    loop_restarts: int = 0
+    pids: Sequence[int] = ()  # Of the processes that serve beside this one.
 
 
 def render(snapshot: Snapshot) -> bytes:
     registry = CollectorRegistry()
     registry.register(_Collector(snapshot))
-    ProcessCollector(registry=registry)
+    registry.register(_Processes(snapshot.pids))
     return generate_latest(registry)
 
 
@@ -71,6 +76,43 @@ class _Collector(Collector):
         yield from _requests(self._snapshot.versions)
         yield from _batches(self._snapshot.versions)
         yield from _durations(self._snapshot.versions)
+
+
+class _Processes(Collector):
+    """What this process and those beside it use, as one: the parent of loops does next to nothing.
+
+    CPU time of those that are gone is their parent's now: it must not go backwards.
+    """
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = pids
+
+    def collect(self) -> Iterable[Metric]:
+        own = list(ProcessCollector(registry=None).collect())
+        others = [
+            {
+                metric.name: metric
+                for metric in ProcessCollector(pid=_always(pid), registry=None).collect()
+            }
+            for pid in self._pids
+        ]
+        for metric in own:
+            if metric.name not in ("process_start_time_seconds", "process_max_fds"):
+                metric.samples = [self._total(metric, others)]
+            yield metric
+
+    def _total(self, metric: Metric, others: Sequence[Mapping[str, Metric]]) -> Sample:
+        (own,) = metric.samples
+        found = [other[metric.name] for other in others if metric.name in other]
+        value = own.value + sum(sample.value for item in found for sample in item.samples)
+        if metric.name == "process_cpu_seconds":
+            times = os.times()
+            value += times.children_user + times.children_system
+        return own._replace(value=value)
+
+
+def _always(pid: int) -> Callable[[], int]:
+    return lambda: pid
 
 
 def _server(snapshot: Snapshot) -> Iterator[Metric]:
@@ -87,13 +129,49 @@ def _server(snapshot: Snapshot) -> Iterator[Metric]:
         ready.add_metric([model, version], int(state == "READY"))
         state_now.add_metric([model, version, state], 1)
     yield from (ready, state_now)
+    loops = GaugeMetricFamily("fastserve_loops", "Event loops by state.", labels=("state",))
+    for state, count in snapshot.loops.items():
+        loops.add_metric([state], count)
+    yield loops
+    yield CounterMetricFamily(
+        "fastserve_loop_restarts",
+        "Event loops that ended and were started again.",
+        value=snapshot.loop_restarts,
+    )
+    yield from _gateway(snapshot)
+
+
+def _gateway(snapshot: Snapshot) -> Iterator[Metric]:
     stats = snapshot.gateway
     for name, help_text, value in (
         ("connections", "Connections open now.", snapshot.connections),
         ("in_flight_requests", "Requests received, not yet answered.", snapshot.in_flight),
-        ("in_flight_bytes", "Bytes of request bodies held now.", stats["in_flight_bytes"]),
+        ("in_flight_bytes", "Bytes of request bodies held now.", stats.get("in_flight_bytes", 0)),
+        (
+            "slab_bytes",
+            "Bytes of the pool that bodies and tensors live in.",
+            stats.get("slab_bytes"),
+        ),
+        (
+            "slab_free_bytes",
+            "Bytes of the pool that nobody uses now.",
+            stats.get("slab_bytes_free"),
+        ),
+        ("slabs", "Blocks of the pool.", stats.get("slabs")),
     ):
-        yield GaugeMetricFamily(f"fastserve_{name}", help_text, value=value)
+        if value is not None:
+            yield GaugeMetricFamily(f"fastserve_{name}", help_text, value=value)
+    by_reason = {
+        key.removeprefix("closes_"): count
+        for key, count in stats.items()
+        if key.startswith("closes_")
+    }
+    closes = CounterMetricFamily(
+        "fastserve_connection_closes", "Connections closed, by why.", labels=("reason",)
+    )
+    for reason, count in by_reason.items():
+        closes.add_metric([reason], count)
+    yield closes
     for name, help_text, key in (
         ("http_requests", "HTTP requests of all kinds.", "requests"),
         ("connections_opened", "Connections accepted.", "connections_opened"),
@@ -101,6 +179,12 @@ def _server(snapshot: Snapshot) -> Iterator[Metric]:
         ("received_bytes", "Bytes read from connections.", "bytes_in"),
         ("sent_bytes", "Bytes written to connections.", "bytes_out"),
         ("access_records_dropped", "Requests missing in the access log.", "access_records_dropped"),
+        (
+            "connections_rejected_per_client",
+            "Connections refused since their client had as many as it may.",
+            "rejected_per_client",
+        ),
+        ("results_dropped", "Answers of a model that came after the deadline.", "results_dropped"),
     ):
         yield CounterMetricFamily(f"fastserve_{name}", help_text, value=stats.get(key, 0))
     responses = CounterMetricFamily(
@@ -132,6 +216,7 @@ def _requests(versions: Iterable[VersionStats]) -> Iterator[Metric]:
         "Share of the instances' time spent running, over about the last second.",
         labels=_LABELS,
     )
+    instances = GaugeMetricFamily("fastserve_instances", "Instances of the model.", labels=_LABELS)
     wait = GaugeMetricFamily(
         "fastserve_expected_wait_seconds",
         "Time that a request which comes now would wait for its answer; 0 while unknown.",
@@ -145,7 +230,9 @@ def _requests(versions: Iterable[VersionStats]) -> Iterator[Metric]:
         load.add_metric(item.labels, item.load_ns / 1e9)
         busy.add_metric(item.labels, item.stats["load"])
         wait.add_metric(item.labels, item.stats["expected_wait_ns"] / 1e9)
-    yield from (answered, failures, depth, load, busy, wait)
+        if "instances" in item.stats:
+            instances.add_metric(item.labels, item.stats["instances"])
+    yield from (answered, failures, depth, load, busy, wait, instances)
 
 
 def _batches(versions: Iterable[VersionStats]) -> Iterator[Metric]:
@@ -180,16 +267,19 @@ def _batches(versions: Iterable[VersionStats]) -> Iterator[Metric]:
     yield from (rows, executions, caller_runs, closes, sizes)
 
 
+_PHASES = (
+    ("receive", "Time from a request's first byte to its last."),
+    ("queue", "Time that requests wait before their batch runs."),
+    ("stage", "Time to gather a batch."),
+    ("run", "Time that the model runs."),
+    ("finish", "Time to check a batch's answer and hand out its rows."),
+    ("send", "Time from the end of a model's run until the answer is handed to the socket."),
+    ("request", "Time from a request's last byte to its answer."),
+)
+
+
 def _durations(versions: tuple[VersionStats, ...]) -> Iterator[Metric]:
-    for phase, help_text in (
-        ("receive", "Time from a request's first byte to its last."),
-        ("queue", "Time that requests wait before their batch runs."),
-        ("stage", "Time to gather a batch."),
-        ("run", "Time that the model runs."),
-        ("finish", "Time to check a batch's answer and hand out its rows."),
-        ("send", "Time from the end of a model's run until the answer is handed to the socket."),
-        ("request", "Time from a request's last byte to its answer."),
-    ):
+    for phase, help_text in _PHASES:
         family = HistogramMetricFamily(
             f"fastserve_{phase}_duration_seconds", help_text, labels=_LABELS
         )

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from fastserve import __version__, _core
+from fastserve import __version__
 from fastserve.config.config_json import to_json
 from fastserve.config.model_config import Tensor
 from fastserve.config.spelling import did_you_mean
@@ -41,6 +41,25 @@ class Response:
     headers: Sequence[tuple[str, str]] = _JSON
 
 
+class ControlRequest(Protocol):
+    """A request that is no inference, from this loop (_core.ControlRequest) or another one."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def peer(self) -> str: ...
+    @property
+    def headers(self) -> list[tuple[str, str]]: ...
+    def respond(
+        self, status: int, body: bytes = b"", headers: Sequence[tuple[str, str]] = ()
+    ) -> None: ...
+
+
+Respond = Callable[[Response], None]
+
+
 class NotServed(Error):
     """A model or a version that exists, and cannot take requests now."""
 
@@ -66,7 +85,8 @@ def error_response(
 
 
 class Router:
-    """Threads: the loop's. `render_metrics` answers later: its first call imports a library.
+    """Threads: the loop's. `render_metrics` answers later: its first call imports a library. So
+    does `render_debug`, which asks all loops; without it there is no /debug.
 
     The owner says when the first attempt to load has ended (`is_starting`), and when the end has
     begun (`is_draining`).
@@ -75,13 +95,21 @@ class Router:
     def __init__(
         self,
         manager: Manager,
-        render_metrics: Callable[[Callable[[Response], None]], None],
+        render_metrics: Callable[[Respond], None],
         *,
         strict_readiness: bool,
+        render_debug: Callable[[ControlRequest, Respond], None] | None = None,
+        is_served: Callable[[], bool] = lambda: True,
     ) -> None:
         self._manager = manager
-        self._render_metrics = render_metrics
         self._strict_readiness = strict_readiness
+        self._is_served = is_served
+        # Answered some time later.
+        self._later: dict[str, Callable[[ControlRequest, Respond], None]] = {
+            "/metrics": lambda _, respond: render_metrics(respond)
+        }
+        if render_debug is not None:
+            self._later["/debug"] = render_debug
         self.is_starting = True
         self.is_draining = False
         self._fixed: dict[str, Callable[[], Response]] = {
@@ -89,7 +117,7 @@ class Router:
             "/v2": self._server_metadata,
             "/v2/health/live": self._live,
             "/v2/health/ready": self._ready,
-            "/metrics": self._index,  # Only reached with a wrong verb.
+            **dict.fromkeys(self._later, self._index),  # Only reached with a wrong verb.
         }
         self._of_models: dict[tuple[str, ...], Callable[[str, str | None], Response]] = {
             (): self._model_metadata,
@@ -97,7 +125,7 @@ class Router:
             ("config",): self._model_config,
         }
 
-    def on_control(self, request: _core.ControlRequest) -> None:
+    def on_control(self, request: ControlRequest) -> None:
         """Answer; whatever goes wrong is answered as well, since nobody above would catch it."""
 
         def respond(response: Response) -> None:
@@ -107,8 +135,9 @@ class Router:
                 logs.LOGGER.exception("answering %s %s failed", request.method, request.path)
 
         try:
-            if request.path == "/metrics" and request.method in ("GET", "HEAD"):
-                self._render_metrics(respond)
+            later = self._later.get(request.path)
+            if later is not None and request.method in ("GET", "HEAD"):
+                later(request, respond)
             else:
                 respond(self.answer(request.method, request.path))
         except Exception:  # noqa: BLE001 The caller is C++ and catches nothing.
@@ -116,7 +145,7 @@ class Router:
             respond(error_response(500, INTERNAL))
 
     def answer(self, method: str, path: str) -> Response:
-        """The response to any request but /metrics."""
+        """The response to any request but those that are answered later."""
         try:
             allow, route = self._find(path)
             if method not in allow:
@@ -178,6 +207,8 @@ class Router:
         why = ""
         if self.is_draining:
             why = "draining"
+        elif not self._is_served():
+            why = "no event loop is serving"
         elif self.is_starting:
             why = "models are loading"
         elif self._strict_readiness and not self._manager.all_ready():

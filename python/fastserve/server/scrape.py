@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fastserve.control.manager import Manager
 from fastserve.server import logs
-from fastserve.server.front_end import FrontEndStats
+from fastserve.server.loops.single import Loops
 from fastserve.server.routes import INTERNAL, Response, error_response
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ class Scraper:
     def __init__(
         self,
         manager: Manager,
-        stats: Callable[[], FrontEndStats],
+        loops: Loops,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._manager = manager
-        self._stats = stats
+        self._loops = loops
         self._loop = loop
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -46,7 +46,7 @@ class Scraper:
             await asyncio.to_thread(importlib.import_module, "fastserve.server.metrics")
             from fastserve.server import metrics
 
-            body = await asyncio.to_thread(metrics.render, self._snapshot())
+            body = await asyncio.to_thread(metrics.render, await self._snapshot())
             respond(Response(200, body, (("Content-Type", metrics.CONTENT_TYPE),)))
         except ImportError:
             respond(
@@ -58,20 +58,25 @@ class Scraper:
             logs.LOGGER.exception("rendering the metrics failed")
             respond(error_response(500, INTERNAL))
 
-    def _snapshot(self) -> Snapshot:
+    async def _snapshot(self) -> Snapshot:
         from fastserve.server import metrics
 
         models = list(self._manager.models.values())
-        stats = self._stats()
+        stats = await self._loops.collect()
         return metrics.Snapshot(
             versions=tuple(
-                metrics.VersionStats(model.name, number, loaded.load_ns, loaded.servable.stats())
+                metrics.VersionStats(model.name, number, loaded.load_ns, counted)
                 for model in models
                 for number, loaded in sorted(model.loaded.items())
+                # No loop has told yet what it counted.
+                if (counted := stats.servables.get((model.name, number)) or loaded.servable.stats())
             ),
             gateway=stats.gateway,
             connections=stats.connections,
             in_flight=stats.in_flight,
+            loops=self._loops.states(),
+            loop_restarts=self._loops.restarts,
+            pids=self._loops.pids(),
             states={
                 key: state
                 for model in models

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastserve.config import options as options_module
 from fastserve.config.options import BY_KEY, SETTINGS, Options, build
 from fastserve.errors import Error
 
@@ -202,3 +203,22 @@ def test_any_environment_gives_options_or_an_error_that_names_a_variable(said):
     except Error as error:
         message = error.message
     assert not message or "FASTSERVE_" in message
+
+
+# The limits are the whole server's; a loop's share is rounded up, and takes the largest body.
+def test_each_loop_has_its_share_of_the_limits():
+    whole = Options(
+        loops=3, connections_max=100, in_flight_bytes_max=1000, body_bytes_max=400, queue_depth=7
+    )
+    share = whole.of_one_loop()
+    assert (share.connections_max, share.in_flight_bytes_max) == (34, 400)
+    assert share.queue_depth == 7
+    assert Options().of_one_loop() == Options()
+
+
+def test_loops_are_processes_as_long_as_python_has_its_gil():
+    assert Options().loops == 1
+    assert Options().loop_kind == ("thread" if not options_module._HAS_GIL else "process")
+    assert options(environment={"FASTSERVE_LOOPS": "4"}).loops == 4
+    assert "expected process or thread" in error_of(environment={"FASTSERVE_LOOP_KIND": "fork"})
+    assert "FASTSERVE_LOOPS" in error_of(environment={"FASTSERVE_LOOPS": "0"})

@@ -184,3 +184,109 @@ def test_several_models_are_loaded_on_loader_threads(repository):
 
 def test_a_model_of_which_nothing_is_known_is_loading():
     assert Model(ModelSource("m", Path("m"))).reason(3) == "it is loading"
+
+
+# -- One by one, while others are served ---------------------------------------------------------
+
+
+def test_a_model_is_loaded_beside_those_that_are_served(repository):
+    manager = loaded([])
+    (source,) = repository(m=(IDENTITY, [1, 2]))
+    model = manager.load(source, print)
+    assert model.ready_versions() == [2]
+    assert manager.models == {"m": model}
+    assert manager.all_ready()
+
+
+def test_a_model_may_have_a_loader_of_its_own(repository):
+    manager = loaded([], FailingLoader(1))
+    (source,) = repository(m=(IDENTITY, [1]))
+    assert manager.load(source, print, Loader(ModelDefaults())).ready_versions() == [1]
+
+
+def test_a_name_that_is_there_is_not_loaded_again(repository):
+    sources = repository(m=(IDENTITY, [1]))
+    manager = loaded(sources)
+    before = manager.models
+    with pytest.raises(Error, match="there is a model 'm' already") as told:
+        manager.load(sources[0], print)
+    assert told.value.code == "ALREADY_EXISTS"
+    assert manager.models is before
+
+
+# The error is the loader's own, code and all.
+def test_a_model_that_fails_to_load_was_never_there(repository):
+    manager = loaded([], FailingLoader(1))
+    (source,) = repository(m=(IDENTITY, [1]))
+    with pytest.raises(Error, match=r"^version 1 is broken$") as told:
+        manager.load(source, print)
+    assert told.value.code == "INTERNAL"
+    assert manager.models == {}
+
+
+def test_a_model_without_versions_is_refused_with_its_reason(repository):
+    (source,) = repository(empty=(IDENTITY, []))
+    with pytest.raises(Error, match=r"^empty: no version directory in it") as told:
+        loaded([]).load(source, print)
+    assert told.value.code == "NOT_FOUND"
+
+
+def test_a_load_that_is_interrupted_leaves_nothing(repository):
+    class Interrupted(Loader):
+        def load(self, source, version, config):
+            if version == 2:
+                raise KeyboardInterrupt
+            return super().load(source, version, config)
+
+    serving_map = _core.ServingMap()
+    manager = Manager([], serving_map, Interrupted(ModelDefaults()))
+    (source,) = repository(m=(IDENTITY + "version_policy { all { } }", [1, 2]))
+    with pytest.raises(KeyboardInterrupt):
+        manager.load(source, print)
+    assert manager.models == {}
+    with pytest.raises(_core.CoreError):
+        serving_map.retire("m", 1)
+
+
+def test_an_unloaded_model_is_forgotten_and_its_name_is_free(repository):
+    sources = repository(a=(IDENTITY, [1]), b=(IDENTITY, [1]))
+    manager = loaded(sources)
+    model = manager.models["a"]
+    manager.unload("a")
+    assert list(manager.models) == ["b"]
+    assert states(model) == {1: State.RETIRED}
+    assert manager.load(sources[0], print).ready_versions() == [1]
+
+
+def test_unloading_what_is_not_there_guesses(repository):
+    with pytest.raises(Error, match="there is no model 'aa'; did you mean 'a'") as told:
+        loaded(repository(a=(IDENTITY, [1]))).unload("aa")
+    assert told.value.code == "NOT_FOUND"
+
+
+def test_a_model_that_loads_is_not_unloaded(repository):
+    codes: list[str] = []
+
+    class Unloading(Loader):
+        def load(self, source, version, config):
+            try:
+                manager.unload(source.name)
+            except Error as error:
+                codes.append(error.code)
+            return super().load(source, version, config)
+
+    manager = loaded([], Unloading(ModelDefaults()))
+    (source,) = repository(m=(IDENTITY, [1]))
+    assert manager.load(source, print).ready_versions() == [1]
+    assert codes == ["FAILED_PRECONDITION"]
+
+
+# Whoever walks the table sees one that does not change under its feet.
+def test_the_table_of_models_is_replaced_whole(repository):
+    sources = repository(a=(IDENTITY, [1]), b=(IDENTITY, [1]))
+    manager = loaded(sources[:1])
+    before = manager.models
+    manager.load(sources[1], print)
+    manager.unload("a")
+    assert list(before) == ["a"]
+    assert list(manager.models) == ["b"]

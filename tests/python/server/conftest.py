@@ -110,26 +110,30 @@ def command(*arguments: str | Path) -> list[str]:
 
 @pytest.fixture
 def start(tmp_path) -> Iterator[Callable[..., Running]]:
-    """Start `fastserve run` on a free port and wait until it listens."""
+    """Start `fastserve run`, on a free port unless one is given, and wait until it listens."""
     running: list[Running] = []
 
     def begin(
         *arguments: str | Path,
         environment: Mapping[str, str] | None = None,
         stdin: int = subprocess.DEVNULL,
+        new_group: bool = False,
+        awaits_socket: bool = True,
     ) -> Running:
         log_path = tmp_path / f"server-{len(running)}.log"
         with log_path.open("wb") as log:
             process = subprocess.Popen(
-                command("run", *arguments, "--port", "0"),
+                command("run", *([] if "--port" in arguments else ["--port", "0"]), *arguments),
                 env={**CLEAN, **(environment or {})},
                 stdin=stdin,
                 stdout=log,
                 stderr=log,
+                process_group=0 if new_group else None,
             )
         server = Running(process, log_path)
         running.append(server)
-        server.port = int(until(server.listen_line, "the socket")[1])
+        if awaits_socket:
+            server.port = int(until(server.listen_line, "the socket")[1])
         return server
 
     yield begin

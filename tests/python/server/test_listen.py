@@ -81,3 +81,43 @@ def test_a_file_that_is_no_socket_is_never_removed(tmp_path):
 def test_a_path_that_is_too_long_is_told(tmp_path):
     with pytest.raises(Error, match=r"--unix-socket /x+: "):
         listen.bind_unix("/" + "x" * 200)
+
+
+def test_each_loop_has_a_socket_of_one_port():
+    sockets = listen.bind_loops("127.0.0.1", 0, 3)
+    try:
+        assert len({sock.getsockname() for sock in sockets}) == 1
+        assert len({sock.fileno() for sock in sockets}) == 3
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+# Sockets that share a port would share it with another program of this user, too.
+def test_loops_do_not_share_the_port_of_another_program():
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:
+        port = other.getsockname()[1]
+        assert not listen.is_free("127.0.0.1", port)
+        with pytest.raises(Error, match=f"127.0.0.1:{port} is in use"):
+            listen.bind_loops("127.0.0.1", port, 2)
+    assert listen.is_free("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(("sockets", "loops"), [(1, 1), (1, 3), (3, 1), (3, 2), (2, 5), (4, 4)])
+def test_no_socket_is_without_a_loop_and_no_loop_without_a_socket(sockets, loops):
+    bound = [listen.bind("127.0.0.1", 0) for _ in range(sockets)]
+    try:
+        shares = [listen.of_loop(bound, number, loops) for number in range(loops)]
+        assert all(shares)
+        assert {sock for share in shares for sock in share} == set(bound)
+    finally:
+        for sock in bound:
+            sock.close()
+
+
+def test_a_name_is_resolved_to_what_a_socket_shows():
+    with listen.bind("localhost", 0) as sock:
+        port = sock.getsockname()[1]
+        assert listen.resolve("localhost", port) == sock.getsockname()[:2]
+    with pytest.raises(Error, match="no such address"):
+        listen.resolve("no.such.host.invalid", 1)

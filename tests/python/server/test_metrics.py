@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastserve.server.metrics import Snapshot, VersionStats, render
+from tests.proc import needs_own_proc
 
 
 def histogram(*counts: int) -> dict[str, Any]:
@@ -151,3 +155,50 @@ def test_the_demo_and_the_benchmarks_find_their_numbers(text, phase):
 def test_a_server_without_models_yet_can_be_scraped():
     empty = Snapshot(versions=(), gateway=GATEWAY, connections=0, in_flight=0, states={})
     assert b"fastserve_http_requests_total 9.0" in render(empty)
+
+
+def test_loops_are_told_by_state_with_their_restarts():
+    families = parsed(replace(SNAPSHOT, loops={"serving": 2, "waiting": 1}, loop_restarts=3))
+    assert value(families, "fastserve_loops", state="serving") == 2
+    assert value(families, "fastserve_loops", state="waiting") == 1
+    assert value(families, "fastserve_loop_restarts_total") == 3
+
+
+def test_a_core_that_tells_more_is_shown_more():
+    gateway = {
+        **GATEWAY,
+        "slab_bytes": 4096,
+        "slab_bytes_free": 1024,
+        "slabs": 2,
+        "closes_idle": 5,
+        "closes_drain": 0,
+        "rejected_per_client": 6,
+    }
+    stats = {**STATS, "load": 0.25, "instances": 3, "expected_wait_ns": 1_500_000}
+    versions = (VersionStats("digits", 1, 0, stats),)
+    families = parsed(replace(SNAPSHOT, gateway=gateway, versions=versions))
+    assert value(families, "fastserve_slab_bytes") == 4096
+    assert value(families, "fastserve_slab_free_bytes") == 1024
+    assert value(families, "fastserve_slabs") == 2
+    assert value(families, "fastserve_connection_closes_total", reason="idle") == 5
+    assert value(families, "fastserve_connection_closes_total", reason="drain") == 0
+    assert value(families, "fastserve_connections_rejected_per_client_total") == 6
+    assert value(families, "fastserve_busy_ratio", model="digits") == 0.25
+    assert value(families, "fastserve_instances", model="digits") == 3
+    assert value(families, "fastserve_expected_wait_seconds", model="digits") == 0.0015
+
+
+# The parent of loops does next to nothing: what it uses is not what the server uses.
+@needs_own_proc
+def test_the_processes_of_the_loops_are_counted_with_their_parent():
+    alone = value(parsed(SNAPSHOT), "process_resident_memory_bytes")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        families = parsed(replace(SNAPSHOT, pids=(child.pid, 2**22 + 1)))
+        assert value(families, "process_resident_memory_bytes") > alone
+        assert value(families, "process_start_time_seconds") > 0
+        child.communicate(b"\n")
+
+
+def parsed(snapshot: Snapshot) -> dict[str, Metric]:
+    text = render(snapshot).decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}

@@ -273,3 +273,21 @@ def test_an_answer_that_cannot_be_given_raises_nothing(digits, monkeypatch, capl
     monkeypatch.setattr(request, "respond", lambda *_: 1 / 0)
     digits.on_control(cast(Any, request))
     assert "answering GET /v2 failed" in caplog.text
+
+
+def test_readiness_ends_when_no_loop_serves():
+    manager = SimpleNamespace(models={}, all_ready=lambda: True)
+    made = Router(
+        cast(Manager, manager),
+        lambda respond: respond(Response(200)),
+        strict_readiness=False,
+        is_served=lambda: False,
+    )
+    made.is_starting = False
+    response = made.answer("GET", "/v2/health/ready")
+    assert response.status == 503
+    assert body(response)["error"] == "no event loop is serving"
+
+
+def test_without_a_debug_endpoint_there_is_no_debug(digits):
+    assert digits.answer("GET", "/debug").status == 404

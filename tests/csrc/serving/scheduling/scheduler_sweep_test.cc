@@ -75,6 +75,24 @@ TEST(SchedulerSweep, EndsTheLateWhileTheInstanceIsBusyAndTellsTheNextDeadline) {
   EXPECT_TRUE(rig.sink[3].status.ok());
 }
 
+TEST(SchedulerSweep, EndWaitingEndsAllThatWaitsAndLeavesTheRunAlone) {
+  BusyRig rig;
+  for (int id = 1; id < 4; ++id) rig.SubmitUntil(id, id == 2 ? 2 * kSecond : kNever);
+  rig.scheduler->EndWaiting();
+  EXPECT_EQ(rig.sink.ends(), 3u);
+  for (const size_t id : {1, 2, 3}) {
+    EXPECT_EQ(rig.sink[id].status.code(), Code::kUnavailable);
+    EXPECT_EQ(rig.sink[id].status.message(), "model 'm' stopped before the request ran");
+  }
+  EXPECT_EQ(rig.failures(FailureReason::kCancelled), 3u);
+  EXPECT_EQ(rig.scheduler->queue_depth(), 0u);
+  rig.SubmitUntil(4, kNever);  // It was submitting at that time: it is served as usual.
+  rig.gate.Open();
+  rig.sink.WaitFor(5);
+  EXPECT_TRUE(rig.sink[0].status.ok());
+  EXPECT_TRUE(rig.sink[4].status.ok());
+}
+
 TEST(SchedulerSweep, EndsTheCancelledWhereverTheyStand) {
   BusyRig rig;
   std::vector<InferenceRequest*> waiting;

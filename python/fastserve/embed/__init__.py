@@ -1,0 +1,1 @@
+"""A server inside the program that uses it: fastserve.Server, Model and Listener."""
