@@ -31,25 +31,24 @@ PyObject* ArrayOf(const Numpy& numpy, const Call& call, ResponseOutput& output) 
   return base == nullptr ? nullptr : numpy.NewView(tensor, is_writeable, base);
 }
 
-bool Put(const Numpy& numpy, Call& call, size_t index, PyObject* answer) {
+bool Put(const Numpy& numpy, const TensorNames& names, Call& call, size_t index, PyObject* answer) {
   ResponseOutput& output = call.outputs[call.servable->outputs()[index].index];
   PyObject* const array = ArrayOf(numpy, call, output);
   if (array == nullptr) return false;
-  PyObject* const name = AsCaller(call.caller)->state->output_names[index];
-  const bool is_put = PyDict_SetItem(answer, name, array) == 0;
+  const bool is_put = PyDict_SetItem(answer, names.outputs[index], array) == 0;
   Py_DECREF(array);
   return is_put;
 }
 
-bool PutAll(const Numpy& numpy, Call& call, PyObject* answer) {
+bool PutAll(const Numpy& numpy, const TensorNames& names, Call& call, PyObject* answer) {
   if (!call.wanted.empty()) {
     for (const uint32_t index : call.wanted) {
-      if (!Put(numpy, call, index, answer)) return false;
+      if (!Put(numpy, names, call, index, answer)) return false;
     }
     return true;
   }
   for (size_t index = 0; index < call.servable->outputs().size(); ++index) {
-    if (!Put(numpy, call, index, answer)) return false;
+    if (!Put(numpy, names, call, index, answer)) return false;
   }
   return true;
 }
@@ -65,10 +64,12 @@ PyObject* TakeAnswer(Call& call, Status* why) {
   *why = std::move(call.end);
   if (!why->ok()) return nullptr;
   const Numpy* const numpy = Numpy::Get();
-  if (numpy == nullptr || !NameTensors(AsCaller(call.caller), call.servable)) return nullptr;
+  if (numpy == nullptr) return nullptr;
+  const auto names = NamesOf(AsCaller(call.caller), call.servable);
+  if (names == nullptr) return nullptr;
   PyObject* const answer = PyDict_New();
   if (answer == nullptr) return nullptr;
-  if (!PutAll(*numpy, call, answer)) {
+  if (!PutAll(*numpy, *names, call, answer)) {
     Py_DECREF(answer);
     return nullptr;
   }

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -23,17 +22,14 @@ namespace {
 
 PyObject* core_error = nullptr;  // What is raised unless another type is given.
 
-void ForgetNames(CallerState* state) {
-  state->named.reset();
-  for (PyObject* name : std::exchange(state->input_names, {})) Py_DECREF(name);
-  for (PyObject* name : std::exchange(state->output_names, {})) Py_DECREF(name);
-}
-
-PyObject* NameOf(const TensorSpec& spec) {
+// Appends the name; false with an exception set.
+bool AddName(const TensorSpec& spec, std::vector<PyObject*>* names) {
   PyObject* name =
       PyUnicode_DecodeUTF8(spec.name.data(), static_cast<Py_ssize_t>(spec.name.size()), "replace");
-  if (name != nullptr) PyUnicode_InternInPlace(&name);
-  return name;
+  if (name == nullptr) return false;
+  PyUnicode_InternInPlace(&name);
+  names->push_back(name);
+  return true;
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -130,7 +126,6 @@ void Dealloc(PyObject* self) {
   PyTypeObject* const type = Py_TYPE(self);
   CallerObject* const caller = AsCaller(self);
   Clear(self);
-  if (caller->state != nullptr) ForgetNames(caller->state);
   delete caller->state;
   type->tp_free(self);
   Py_DECREF(type);
@@ -177,27 +172,28 @@ PyType_Spec spec = {
 
 }  // namespace
 
-bool NameTensors(CallerObject* caller, const ServableHandle& servable) {
-  CallerState& state = *caller->state;
-  // The same control block: while the cache has one, its address is not given out again.
-  const std::weak_ptr<Servable>& named = state.named;
-  if (!named.owner_before(servable) && !servable.owner_before(named)) [[likely]]
-    return true;
-  ForgetNames(&state);
-  for (const TensorSpec& spec : servable->inputs()) state.input_names.push_back(NameOf(spec));
+TensorNames::~TensorNames() {
+  for (PyObject* name : inputs) Py_DECREF(name);
+  for (PyObject* name : outputs) Py_DECREF(name);
+}
+
+std::shared_ptr<const TensorNames> NamesOf(CallerObject* caller, const ServableHandle& servable) {
+  std::shared_ptr<const TensorNames>& names = caller->state->names;
+  // The same control block: while the names have it, its address is not given out again.
+  const bool is_same = names != nullptr && !names->servable.owner_before(servable) &&
+                       !servable.owner_before(names->servable);
+  if (is_same) [[likely]]
+    return names;
+  const auto made = std::make_shared<TensorNames>();
+  made->servable = servable;
+  for (const TensorSpec& spec : servable->inputs()) {
+    if (!AddName(spec, &made->inputs)) return nullptr;
+  }
   for (const ServedOutput& output : servable->outputs()) {
-    state.output_names.push_back(NameOf(output.spec));
+    if (!AddName(output.spec, &made->outputs)) return nullptr;
   }
-  const auto is_null = [](const PyObject* name) { return name == nullptr; };
-  if (std::ranges::any_of(state.input_names, is_null) ||
-      std::ranges::any_of(state.output_names, is_null)) {
-    std::erase(state.input_names, nullptr);
-    std::erase(state.output_names, nullptr);
-    ForgetNames(&state);
-    return false;
-  }
-  state.named = servable;
-  return true;
+  names = made;
+  return made;
 }
 
 bool RaiseIfForked(CallerObject* caller) {

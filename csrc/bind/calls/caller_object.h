@@ -3,8 +3,8 @@
 // A raw C type: infer is one call from Python, with no Python frame of ours. The Python class
 // fastserve.Model derives from it.
 //
-// Threads: any, with the GIL. (The fields change only in __init__, but for the cached names, which
-// count on the GIL.)
+// Threads: any, with the GIL. (The fields change only in __init__, but for the names, whose
+// exchange counts on the GIL.)
 #pragma once
 
 #include <Python.h>
@@ -18,17 +18,25 @@
 
 namespace fastserve::bind {
 
+// The names of a version's inputs and outputs as interned Python strings; made once.
+struct TensorNames {
+  TensorNames() = default;
+  TensorNames(const TensorNames&) = delete;
+  TensorNames& operator=(const TensorNames&) = delete;
+  ~TensorNames();  // With the GIL.
+
+  std::weak_ptr<Servable> servable;
+  std::vector<PyObject*> inputs;  // Owned, as are those of the outputs.
+  std::vector<PyObject*> outputs;
+};
+
 struct CallerState {
   std::shared_ptr<ServingMap> serving_map;
   std::string name;
   std::string version;  // "": the default.
   uint32_t fork_generation = 0;
-
-  // The names of a version's inputs and outputs as interned Python strings, owned. They are those
-  // of the version that was called last.
-  std::weak_ptr<Servable> named;
-  std::vector<PyObject*> input_names;
-  std::vector<PyObject*> output_names;
+  // Those of the version that was called last.
+  std::shared_ptr<const TensorNames> names;
 };
 
 struct CallerObject {
@@ -38,9 +46,9 @@ struct CallerObject {
 
 inline CallerObject* AsCaller(PyObject* object) { return reinterpret_cast<CallerObject*>(object); }
 
-// The names of `servable`'s inputs and outputs are in caller->state from now on; false with an
-// exception set.
-bool NameTensors(CallerObject* caller, const ServableHandle& servable);
+// The names of `servable`'s tensors, to be held while they are used: other threads may call another
+// version meanwhile. Null with an exception set.
+std::shared_ptr<const TensorNames> NamesOf(CallerObject* caller, const ServableHandle& servable);
 
 // Whether the caller's model stayed in the parent process; then an exception is set.
 bool RaiseIfForked(CallerObject* caller);

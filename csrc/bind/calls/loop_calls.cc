@@ -112,7 +112,8 @@ void Watch(LoopCalls& loop_calls, bool watch) {
 
 void BecomeIdle(LoopCalls& loop_calls) {
   AllLoopCalls& all = All();
-  if (std::erase(all.active, &loop_calls) > 0) all.idle.push_back(&loop_calls);
+  std::erase(all.active, &loop_calls);
+  all.idle.push_back(&loop_calls);
   loop_calls.first_deadline_ns = kNever;
   Py_CLEAR(loop_calls.loop);
 }
@@ -187,6 +188,9 @@ void GiveUp(LoopCalls& loop_calls, Call* call) {
 
 // The loop was closed while calls waited: it calls nothing any more.
 void Abandon(LoopCalls& loop_calls) {
+  // What is dropped below may run Python code, and so other threads, which find none of this.
+  std::erase(All().active, &loop_calls);
+  PyObject* const loop = std::exchange(loop_calls.loop, nullptr);
   while (Call* const call = loop_calls.pending) {
     Unlink(loop_calls, call);
     (void)call->StopListening();
@@ -195,19 +199,16 @@ void Abandon(LoopCalls& loop_calls) {
     DropWithGil(std::move(owned));
   }
   Py_CLEAR(loop_calls.timer);
+  Py_DECREF(loop);
   loop_calls.timer_ns = kNever;
   loop_calls.iteration_is_scheduled = false;
   loop_calls.is_watching = false;
   loop_calls.submitted.clear();
-  BecomeIdle(loop_calls);
   // What had ended is still on its way into the old queue, which dies with the last of it.
   Result<EventFd> event_fd = EventFd::Create();
-  if (event_fd.ok()) {
-    loop_calls.queue = std::make_shared<LoopQueue>(*std::move(event_fd));
-  } else {
-    std::erase(All().idle, &loop_calls);
-    loop_calls.queue.reset();
-  }
+  if (!event_fd.ok()) return;  // No descriptor is left: this one is not used again.
+  loop_calls.queue = std::make_shared<LoopQueue>(*std::move(event_fd));
+  BecomeIdle(loop_calls);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -322,12 +323,17 @@ Result<LoopCalls*> NewLoopCalls() {
 
 // Those whose loop was closed with calls of ours: their owners will not come back.
 void AbandonClosed(AllLoopCalls& all) {
-  for (size_t i = all.active.size(); i-- > 0;) {
-    LoopCalls& loop_calls = *all.active[i];
-    PyObject* const closed = CallMethod(loop_calls.loop, LoopMethods::Get().is_closed);
+  // Asking runs Python code, and so other threads: those that are there now may go meanwhile.
+  const std::vector<LoopCalls*> asked = all.active;
+  for (LoopCalls* const candidate : asked) {
+    LoopCalls& loop_calls = *candidate;
+    if (loop_calls.loop == nullptr) continue;
+    PyObject* const loop = Py_NewRef(loop_calls.loop);
+    PyObject* const closed = CallMethod(loop, LoopMethods::Get().is_closed);
     if (closed == nullptr) PyErr_Clear();
     Py_XDECREF(closed);
-    if (closed == Py_True) Abandon(loop_calls);
+    if (closed == Py_True && loop_calls.loop == loop) Abandon(loop_calls);
+    Py_DECREF(loop);
   }
 }
 

@@ -145,33 +145,31 @@ bool AddItems(PyObject* mapping, Items* items) {
 }
 
 // A single value is the model's only input.
-Status AddOnly(const CallerObject* caller, const Servable& servable, PyObject* value,
-               Items* items) {
+Status AddOnly(const TensorNames& names, const Servable& servable, PyObject* value, Items* items) {
   const size_t count = servable.inputs().size();
   if (count == 1) {
-    items->Add(caller->state->input_names[0], value);
+    items->Add(names.inputs[0], value);
     return {};
   }
-  std::string names;
+  std::string shown;
   for (const TensorSpec& spec : servable.inputs()) {
-    names += (names.empty() ? "'" : ", '") + spec.name + "': ...";
+    shown += (shown.empty() ? "'" : ", '") + spec.name + "': ...";
   }
   return InvalidArgument("model '", servable.name(), "' has ", count,
-                         " inputs: give them by name, as {", names, "}");
+                         " inputs: give them by name, as {", shown, "}");
 }
 
 // The number of the input of that name, most likely `guess`; their count if there is none.
-size_t FindInput(const CallerObject* caller, const Servable& servable, PyObject* name,
+size_t FindInput(const TensorNames& names, const Servable& servable, PyObject* name,
                  std::string_view text, size_t guess) {
-  const std::vector<PyObject*>& names = caller->state->input_names;
-  if (guess < names.size() && names[guess] == name) return guess;
+  if (guess < names.inputs.size() && names.inputs[guess] == name) return guess;
   const std::span<const TensorSpec> specs = servable.inputs();
   size_t index = 0;
   while (index < specs.size() && specs[index].name != text) ++index;
   return index;
 }
 
-Status ReadInputs(const Numpy& numpy, CallerObject* caller, Call& call, Items& items) {
+Status ReadInputs(const Numpy& numpy, const TensorNames& names, Call& call, Items& items) {
   const Servable& servable = *call.servable;
   call.named.resize(items.size());
   for (size_t i = 0; i < items.size(); ++i) {
@@ -186,7 +184,7 @@ Status ReadInputs(const Numpy& numpy, CallerObject* caller, Call& call, Items& i
     }
     NamedInput& input = call.named[i];
     input.name = {text, static_cast<size_t>(size)};
-    const size_t index = FindInput(caller, servable, name, input.name, i);
+    const size_t index = FindInput(names, servable, name, input.name, i);
     // An unknown one is Bind's to refuse, whatever its value.
     if (index == servable.inputs().size()) continue;
     FS_RETURN_IF_ERROR(ReadInput(numpy, items.value(i), servable.inputs()[index], &input));
@@ -197,16 +195,18 @@ Status ReadInputs(const Numpy& numpy, CallerObject* caller, Call& call, Items& i
 // Reads and binds. The names that Bind sees belong to `items`.
 Status BindInputs(CallerObject* caller, Call& call, PyObject* inputs) {
   const Numpy* const numpy = Numpy::Get();
-  if (numpy == nullptr || !NameTensors(caller, call.servable)) return PythonsError();
+  if (numpy == nullptr) return PythonsError();
+  const auto names = NamesOf(caller, call.servable);
+  if (names == nullptr) return PythonsError();
   Items items;
   const int is_mapping = IsMapping(*numpy, inputs);
   if (is_mapping < 0) return PythonsError();
   if (is_mapping == 0) {
-    FS_RETURN_IF_ERROR(AddOnly(caller, *call.servable, inputs, &items));
+    FS_RETURN_IF_ERROR(AddOnly(*names, *call.servable, inputs, &items));
   } else if (!AddItems(inputs, &items)) {
     return PythonsError();
   }
-  FS_RETURN_IF_ERROR(ReadInputs(*numpy, caller, call, items));
+  FS_RETURN_IF_ERROR(ReadInputs(*numpy, *names, call, items));
   Status status = call.servable->Bind(call.named, &call.request);
   const GilHeld held;
   call.named.clear();
