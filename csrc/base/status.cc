@@ -27,4 +27,20 @@ std::string_view CodeName(Code code) {
   return kNames[static_cast<size_t>(code)];
 }
 
+Status::Error Status::out_of_memory_{Code::kResourceExhausted, "the server is out of memory"};
+
+Status::Status(const Status& other) noexcept {
+  if (other.error_ == nullptr) return;
+  // It is shared rather than copied, and what finds no memory becomes it.
+  Error* copy = &out_of_memory_;
+  if (other.error_.get() != copy) {
+    try {
+      copy = new Error(*other.error_);
+    } catch (const std::bad_alloc&) {
+      copy = &out_of_memory_;
+    }
+  }
+  error_.reset(copy);
+}
+
 }  // namespace fastserve

@@ -17,6 +17,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -55,17 +56,22 @@ class [[nodiscard]] Status {
  public:
   Status() = default;
   // `code` must not be kOk.
-  Status(Code code, std::string message)
-      : error_(std::make_unique<Error>(Error{code, std::move(message)})) {
+  Status(Code code, std::string message) : error_(new Error{code, std::move(message)}) {
     FS_CHECK(code != Code::kOk);
+  }
+
+  // RESOURCE_EXHAUSTED, made of memory that is always there.
+  static Status OutOfMemory() noexcept {
+    Status status;
+    status.error_.reset(&out_of_memory_);
+    return status;
   }
 
   Status(Status&&) noexcept = default;
   Status& operator=(Status&&) noexcept = default;
-  // Copies allocate when there is an error; success copies nothing.
-  Status(const Status& other)
-      : error_(other.error_ ? std::make_unique<Error>(*other.error_) : nullptr) {}
-  Status& operator=(const Status& other) {
+  // Copies allocate when there is an error, or else become OutOfMemory; success copies nothing.
+  Status(const Status& other) noexcept;
+  Status& operator=(const Status& other) noexcept {
     if (this != &other) *this = Status(other);
     return *this;
   }
@@ -84,7 +90,14 @@ class [[nodiscard]] Status {
     Code code;
     std::string message;
   };
-  std::unique_ptr<Error> error_;
+  struct Free {
+    void operator()(Error* error) const {
+      if (error != &out_of_memory_) delete error;
+    }
+  };
+  static Error out_of_memory_;
+
+  std::unique_ptr<Error, Free> error_;
 };
 static_assert(sizeof(Status) == sizeof(void*));
 
@@ -96,33 +109,44 @@ std::string StrCat(const Parts&... parts) {
   return out.str();
 }
 
+// A Status with such a message. Without memory for it OutOfMemory, so that whoever reports an error
+// need not fear another.
+template <typename... Parts>
+Status MakeStatus(Code code, const Parts&... parts) noexcept {
+  try {
+    return Status(code, StrCat(parts...));
+  } catch (const std::bad_alloc&) {
+    return Status::OutOfMemory();
+  }
+}
+
 template <typename... Parts>
 Status InvalidArgument(const Parts&... parts) {
-  return Status(Code::kInvalidArgument, StrCat(parts...));
+  return MakeStatus(Code::kInvalidArgument, parts...);
 }
 template <typename... Parts>
 Status NotFound(const Parts&... parts) {
-  return Status(Code::kNotFound, StrCat(parts...));
+  return MakeStatus(Code::kNotFound, parts...);
 }
 template <typename... Parts>
 Status Internal(const Parts&... parts) {
-  return Status(Code::kInternal, StrCat(parts...));
+  return MakeStatus(Code::kInternal, parts...);
 }
 template <typename... Parts>
 Status ResourceExhausted(const Parts&... parts) {
-  return Status(Code::kResourceExhausted, StrCat(parts...));
+  return MakeStatus(Code::kResourceExhausted, parts...);
 }
 template <typename... Parts>
 Status Unavailable(const Parts&... parts) {
-  return Status(Code::kUnavailable, StrCat(parts...));
+  return MakeStatus(Code::kUnavailable, parts...);
 }
 template <typename... Parts>
 Status FailedPrecondition(const Parts&... parts) {
-  return Status(Code::kFailedPrecondition, StrCat(parts...));
+  return MakeStatus(Code::kFailedPrecondition, parts...);
 }
 template <typename... Parts>
 Status Unimplemented(const Parts&... parts) {
-  return Status(Code::kUnimplemented, StrCat(parts...));
+  return MakeStatus(Code::kUnimplemented, parts...);
 }
 
 // A value or the reason why there is none.

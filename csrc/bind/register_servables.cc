@@ -86,8 +86,12 @@ py::dict StatsOf(const Servable& servable) {
   made["batch_rows"] = rows;
   made["queue_depth"] = servable.queue_depth();
   made["caller_runs"] = stats.caller_runs.value();
+  made["receive_ns"] = Durations(stats.receive);
   made["queue_ns"] = Durations(stats.queue);
-  made["compute_ns"] = Durations(stats.compute);
+  made["stage_ns"] = Durations(stats.stage);
+  made["run_ns"] = Durations(stats.run);
+  made["finish_ns"] = Durations(stats.finish);
+  made["send_ns"] = Durations(stats.send);
   made["request_ns"] = Durations(stats.request);
   return made;
 }

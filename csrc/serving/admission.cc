@@ -6,8 +6,8 @@ namespace fastserve {
 
 Status Admission::Reserve(size_t bytes) {
   if (bytes > options_.body_bytes_max) {
-    return Status(Code::kOutOfRange, StrCat("the request has ", bytes, " bytes, at most ",
-                                            options_.body_bytes_max, " are accepted"));
+    return MakeStatus(Code::kOutOfRange, "the request has ", bytes, " bytes, at most ",
+                      options_.body_bytes_max, " are accepted");
   }
   // Relaxed: the number orders nothing but itself.
   size_t held = in_flight_bytes_.load(std::memory_order_relaxed);

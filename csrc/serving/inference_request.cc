@@ -8,8 +8,9 @@ namespace fastserve {
 
 void EndIfDropped::operator()(InferenceRequest* request) const {
   FS_CHECK(request->sink != nullptr);
-  request->sink->OnEnd(RequestPtr(request),
-                       Status(Code::kCancelled, "the request was dropped before it was answered"));
+  request->sink->OnEnd(
+      RequestPtr(request),
+      MakeStatus(Code::kCancelled, "the request was dropped before it was answered"));
 }
 
 void InferenceRequest::Clear() {
@@ -22,8 +23,10 @@ void InferenceRequest::Clear() {
   cancelled.store(false, std::memory_order_relaxed);
   sink = nullptr;
   started_ns = 0;
+  staged_ns = 0;
   computed_ns = 0;
   batch_rows = 0;
+  next = nullptr;
 }
 
 }  // namespace fastserve

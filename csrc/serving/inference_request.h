@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -73,11 +74,45 @@ struct InferenceRequest {
 
   // Written by the scheduler before the first OnResponse; 0 when the request never ran.
   Nanos started_ns = 0;   // It left the queue.
+  Nanos staged_ns = 0;    // Its batch was gathered: the engine begins.
   Nanos computed_ns = 0;  // The engine was done.
   int64_t batch_rows = 0;
 
+  // The next one in a RequestList.
+  InferenceRequest* next = nullptr;
+
   // As new, but with the capacity of `inputs`; drops the owners of the inputs' bytes.
   void Clear();
+};
+
+// Requests that one holder has, in order. It is made of the requests themselves, so that putting
+// one in cannot fail; those left in it when it goes end as if dropped.
+class RequestList {
+ public:
+  RequestList() = default;
+  ~RequestList() {
+    while (Pop() != nullptr) continue;
+  }
+  RequestList(const RequestList&) = delete;
+  RequestList& operator=(const RequestList&) = delete;
+
+  bool empty() const { return first_ == nullptr; }
+  void Push(RequestPtr request) {
+    InferenceRequest* const added = request.release();
+    added->next = nullptr;
+    (first_ == nullptr ? first_ : last_->next) = added;
+    last_ = added;
+  }
+  // The first one; null when there is none.
+  RequestPtr Pop() {
+    InferenceRequest* const popped = first_;
+    if (popped != nullptr) first_ = std::exchange(popped->next, nullptr);
+    return RequestPtr(popped);
+  }
+
+ private:
+  InferenceRequest* first_ = nullptr;
+  InferenceRequest* last_ = nullptr;  // Good while there is a first one.
 };
 
 }  // namespace fastserve

@@ -142,8 +142,21 @@ Result<std::shared_ptr<Servable>> Servable::Create(std::shared_ptr<Backend> back
 }
 
 Servable::~Servable() {
+  if (scheduler_ != nullptr && scheduler_->was_forked()) {
+    Abandon();
+    return;
+  }
   if (scheduler_ != nullptr) scheduler_->Stop();
   threads_.clear();
+}
+
+// The engine's own threads, and its locks, are as little there as ours: nothing is destroyed, so
+// that nothing waits for them.
+void Servable::Abandon() {
+  for (auto& thread : threads_) (void)thread.release();
+  (void)scheduler_.release();
+  (void)pool_.release();
+  (void)new std::shared_ptr<Backend>(std::move(backend_));
 }
 
 Status Servable::MatchSignature() {
@@ -280,6 +293,8 @@ Result<size_t> Servable::FindOutput(std::string_view name) const {
 void Servable::Submit(RequestPtr request) { scheduler_->Submit(std::move(request)); }
 
 Nanos Servable::RunHere(Nanos budget) { return scheduler_->RunHere(budget); }
+
+void Servable::RunUntil(const std::atomic<bool>& done) { scheduler_->RunUntil(done); }
 
 void Servable::Wake() { scheduler_->Wake(); }
 

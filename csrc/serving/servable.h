@@ -9,10 +9,17 @@
 //                                                         // run here what is cheap, wake for the
 //                                                         rest
 //
-// Threads: Bind, Submit, RunHere, Wake, stats from any thread. Destruction joins the instances'
-// threads, so it must not happen on one of them: a sink lets go of its ServableHandle elsewhere.
+// Threads: Bind, Submit, RunHere, RunUntil, Wake, stats from any thread. Destruction joins the
+// instances' threads, so it must not happen on one of them: a sink lets go of its ServableHandle
+// elsewhere.
+//
+// Forks: the instances' threads stay in the parent. In the child whatever is submitted to a
+// servable that was made before ends at once with FAILED_PRECONDITION, RunHere, RunUntil and Wake
+// do nothing, and its destructor leaves everything where it is. What waited or ran at the time of
+// the fork is the parent's: there it ends, and in the child never.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -77,7 +84,8 @@ class Servable {
   // fit the engine's, or an option is out of range; whatever NewInstance says.
   static Result<std::shared_ptr<Servable>> Create(std::shared_ptr<Backend> backend,
                                                   ServableOptions options);
-  // Stops the threads after the runs under way; what waits ends with UNAVAILABLE.
+  // Stops the threads after the runs under way; what waits ends with UNAVAILABLE. (In a child of
+  // fork() neither.)
   ~Servable();
   Servable(const Servable&) = delete;
   Servable& operator=(const Servable&) = delete;
@@ -116,6 +124,13 @@ class Servable {
   // Returns the time that the runs took.
   Nanos RunHere(Nanos budget);
 
+  // For a caller that has nothing to do until its request has ended: runs what waits on this
+  // thread, however long it takes, while an instance is idle and `done` is false; wakes an
+  // instance's thread for what is left, and for a batch whose time has not come. If `done` is false
+  // afterwards the request ends on another thread. Without `caller_runs` it only wakes. `done` is
+  // read relaxed; it may be set by whichever thread ends the request.
+  void RunUntil(const std::atomic<bool>& done);
+
   // Wakes an instance's thread if something waits.
   void Wake();
 
@@ -126,6 +141,7 @@ class Servable {
 
  private:
   Servable(std::shared_ptr<Backend> backend, ServableOptions options);
+  void Abandon();
   Status MatchSignature();
   Status StartInstances();
   Status BindInput(NamedInput& input, size_t index, InferenceRequest* request) const;
@@ -134,7 +150,7 @@ class Servable {
 
   const ServableOptions options_;
   const std::string version_text_;
-  const std::shared_ptr<Backend> backend_;
+  std::shared_ptr<Backend> backend_;
   std::vector<TensorSpec> inputs_;
   std::vector<ServedOutput> outputs_;
   ServableStats stats_;

@@ -44,10 +44,17 @@ struct ServableStats {
   std::array<Counter, kCloseReasonNames.size()> closes;
   std::array<Counter, kRowsMax + 1> batch_rows;  // Executions by rows.
   Counter caller_runs;                           // Executions on the thread that held the requests.
-  DurationHistogram queue;                       // Submitted to started, each request.
-  DurationHistogram compute;                     // Each execution.
-  // Recorded by the front end: the request's last byte to its response's encoding.
-  DurationHistogram request;
+
+  // The phases, in their order. Of each request:
+  DurationHistogram receive;  // Its first byte to its last; the front end records it.
+  DurationHistogram queue;    // Submitted to started.
+  // Of each execution:
+  DurationHistogram stage;   // Started until the rows are gathered; nearly 0 for a single request.
+  DurationHistogram run;     // The engine alone. Responses before the last are delivered within it.
+  DurationHistogram finish;  // Checking the outputs, handing out their rows, ending the requests.
+  // Of each request, recorded by the front end:
+  DurationHistogram send;     // The engine was done until the answer was handed to the socket.
+  DurationHistogram request;  // Its last byte until its answer is encoded: all from queue on.
 
   void CountFailure(FailureReason reason) { failures[static_cast<size_t>(reason)].Add(); }
   void CountClose(CloseReason reason) { closes[static_cast<size_t>(reason)].Add(); }

@@ -34,8 +34,16 @@ Result<ServableHandle> ServingMap::Retire(const std::string& name, int64_t versi
   return retired;
 }
 
+ServableHandle ServingMap::Find(std::string_view name, std::string_view version) const {
+  return FindIn(*models_.Load(), name, version);
+}
+
 ServableHandle ServingMap::Reader::Find(std::string_view name, std::string_view version) {
-  const Models& models = *models_.Get();
+  return FindIn(*models_.Get(), name, version);
+}
+
+ServableHandle ServingMap::FindIn(const Models& models, std::string_view name,
+                                  std::string_view version) {
   const auto model = models.find(name);
   if (model == models.end()) return nullptr;
   const Versions& versions = model->second;

@@ -9,7 +9,7 @@
 //   ServingMap::Reader reader(map);                         // one per event loop
 //   ServableHandle servable = reader.Find("digits", "");    // null when there is none
 //
-// Threads: Publish and Retire from any thread; a Reader is confined to one.
+// Threads: Publish, Retire and Find from any thread; a Reader is confined to one.
 #pragma once
 
 #include <cstdint>
@@ -41,6 +41,9 @@ class ServingMap {
   // decides where it is destroyed. Errors: NOT_FOUND.
   Result<ServableHandle> Retire(const std::string& name, int64_t version) FS_EXCLUDES(mutex_);
 
+  // As Reader::Find, for a thread that looks up now and then: takes a mutex for the time of a copy.
+  ServableHandle Find(std::string_view name, std::string_view version) const;
+
  private:
   struct TransparentHash {
     using is_transparent = void;
@@ -48,6 +51,9 @@ class ServingMap {
   };
   using Versions = std::map<int64_t, ServableHandle>;
   using Models = std::unordered_map<std::string, Versions, TransparentHash, std::equal_to<>>;
+
+  static ServableHandle FindIn(const Models& models, std::string_view name,
+                               std::string_view version);
 
  public:
   class Reader {

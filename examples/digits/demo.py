@@ -155,7 +155,7 @@ def mean_ms(metrics: str, phase: str) -> float:
 
 def show_server_side(server: LocalServer) -> None:
     metrics = server.request("GET", "/metrics")[2].decode()
-    whole_ms, model_ms = mean_ms(metrics, "request"), mean_ms(metrics, "compute")
+    whole_ms, model_ms = mean_ms(metrics, "request"), mean_ms(metrics, "run")
     print("  The server's own account of them, mean, from a request's last byte to its answer:")
     print(f"    {whole_ms:.3f} ms, of which the model took {model_ms:.3f} ms")
 

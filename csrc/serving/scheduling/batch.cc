@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -37,7 +38,15 @@ Batch::Batch(const Options& options)
       joined_(options.signature->inputs.size()),
       rows_of_one_(outputs_.size()),
       offsets_(outputs_.size()),
-      bytes_ends_(outputs_.size()) {}
+      bytes_ends_(outputs_.size()) {
+  requests_.reserve(options.requests_max);
+  sources_.reserve(options.requests_max);
+  for (size_t i = 0; i < bytes_ends_.size(); ++i) {
+    if (options.signature->outputs[i].type == DataType::kBytes) {
+      bytes_ends_[i].reserve(options.requests_max);
+    }
+  }
+}
 
 void Batch::Add(RequestPtr request) {
   rows_ += request->rows;
@@ -54,51 +63,71 @@ Batch::Outcome Batch::Run(ModelInstance& instance, Nanos started) {
   Status status = Attempt(instance, requests_, started);
   const bool together = status.ok();
   const bool apart = !together && requests_.size() > 1 && responses_ == 0;
+  Nanos finished = apart ? Finish() : 0;
   for (RequestPtr& request : requests_) {
-    if (apart) status = Attempt(instance, std::span(&request, 1), NowNanos());
+    if (apart) status = Attempt(instance, std::span(&request, 1), finished);
     End(std::move(request), status);
+    if (apart) finished = Finish();
   }
+  if (!apart) finished = Finish();
   requests_.clear();
   rows_ = 0;
   input_bytes_ = 0;
-  return {.took = computed_ns_ - started, .runs = runs_, .together = together};
+  return {.took = finished - started, .finished = finished, .runs = runs_, .together = together};
+}
+
+// The time now, at which the run under way is over.
+Nanos Batch::Finish() {
+  const Nanos now = options_.now();
+  if (computed_ns_ != 0) options_.stats->finish.Record(now - computed_ns_);
+  return now;
 }
 
 Status Batch::Attempt(ModelInstance& instance, std::span<RequestPtr> requests, Nanos started) {
   current_ = requests;
   current_rows_ = 0;
   for (const RequestPtr& request : requests) current_rows_ += request->rows;
+  staged_ns_ = started;
   computed_ns_ = 0;
   responses_ = 0;
   error_ = {};
-  Status status;
-  if (requests.size() == 1) {
-    status = RunEngine(instance, requests.front()->inputs, started);
-  } else {
-    status = Gather();
-    if (status.ok()) status = RunEngine(instance, joined_, started);
-    for (BatchInput& input : joined_) input.owner = {};
+  if (requests.size() == 1) return RunEngine(instance, requests.front()->inputs, started);
+  Status status = Gather();
+  if (status.ok()) {
+    staged_ns_ = options_.now();
+    status = RunEngine(instance, joined_, started);
   }
+  for (BatchInput& input : joined_) input.owner = {};
   return status;
 }
 
 Status Batch::RunEngine(ModelInstance& instance, std::span<const BatchInput> inputs,
                         Nanos started) {
-  Status status = instance.Run(inputs, current_rows_, *this);
-  if (status.ok()) status = std::move(error_);
-  for (size_t i = 0; i < added_.size() && status.ok(); ++i) {
-    if (added_[i] == 0) continue;
-    status = Internal("output '", options_.signature->outputs[i].name,
-                      "' was computed after the last response of the model");
-  }
+  Status status = CallEngine(instance, inputs);
   ForgetOutputs();
-  if (computed_ns_ == 0) computed_ns_ = NowNanos();
+  if (computed_ns_ == 0) computed_ns_ = options_.now();
   ++runs_;
   ServableStats& stats = *options_.stats;
   stats.executions.Add();
   stats.batch_rows[std::min(static_cast<size_t>(current_rows_), ServableStats::kRowsMax)].Add();
-  stats.compute.Record(computed_ns_ - started);
+  stats.stage.Record(staged_ns_ - started);
+  stats.run.Record(computed_ns_ - staged_ns_);
   return status;
+}
+
+// What runs out of memory in here, be it the engine or a sink, fails like any other run.
+Status Batch::CallEngine(ModelInstance& instance, std::span<const BatchInput> inputs) {
+  try {
+    FS_RETURN_IF_ERROR(instance.Run(inputs, current_rows_, *this));
+  } catch (const std::bad_alloc&) {
+    return Status::OutOfMemory();
+  }
+  for (size_t i = 0; i < added_.size() && error_.ok(); ++i) {
+    if (added_[i] == 0) continue;
+    error_ = Internal("output '", options_.signature->outputs[i].name,
+                      "' was computed after the last response of the model");
+  }
+  return std::move(error_);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -152,9 +181,9 @@ void Batch::Add(size_t index, const Tensor& tensor, BufferRef owner) {
 }
 
 void Batch::EndResponse() {
+  if (error_.ok()) computed_ns_ = options_.now();
   for (size_t i = 0; i < outputs_.size() && error_.ok(); ++i) error_ = CheckOutput(i);
   if (error_.ok()) {
-    computed_ns_ = NowNanos();
     ++responses_;
     Deliver();
   }
@@ -201,6 +230,7 @@ Status Batch::FindBytesRows(size_t index) {
 
 void Batch::Deliver() {
   for (const RequestPtr& request : current_) {
+    request->staged_ns = staged_ns_;
     request->computed_ns = computed_ns_;
     request->batch_rows = current_rows_;
   }
@@ -245,6 +275,7 @@ void Batch::End(RequestPtr request, Status status) {
     stats.rows.Add(static_cast<uint64_t>(request->rows));
   } else {
     stats.CountFailure(FailureReason::kBackend);
+    request->staged_ns = staged_ns_;
     request->computed_ns = computed_ns_;
     request->batch_rows = current_rows_;
   }

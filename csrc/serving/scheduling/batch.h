@@ -5,6 +5,9 @@
 //   run      ModelInstance::Run
 //   finish   each request gets views of its rows, which share the owner of the whole output
 //
+// The three phases are recorded for each run of the engine: the clock is read when the rows are
+// gathered (a single request has none to gather), when the engine is done, and at the end.
+//
 // Invariants:
 //   1. Run ends every request exactly once and leaves the batch empty.
 //   2. Nothing is delivered before a whole response was checked: all outputs are there, have the
@@ -12,8 +15,11 @@
 //      batching model, one row for each row that went in.
 //   3. When requests that share a batch fail, each runs again alone, so that only the one to blame
 //      fails. (Not after a response was delivered: nobody may get it twice.)
+//   4. No allocation of its own after construction, except for the text of errors. An engine or a
+//      sink that runs out of memory (std::bad_alloc) fails the requests of the run, and only them,
+//      with RESOURCE_EXHAUSTED.
 //
-// There is one Batch for each instance; after a warm-up it allocates nothing.
+// There is one Batch for each instance.
 // Threads: whoever holds the instance.
 #pragma once
 
@@ -40,6 +46,9 @@ class Batch final : private OutputSink {
     bool has_batch_dimension = false;
     SlabPool* pool = nullptr;
     ServableStats* stats = nullptr;
+    // Room for this many requests is made once. More may be added, where memory allows.
+    size_t requests_max = 64;
+    Nanos (*now)() = &NowNanos;
   };
 
   explicit Batch(const Options& options);
@@ -49,7 +58,8 @@ class Batch final : private OutputSink {
   size_t input_bytes() const { return input_bytes_; }
 
   struct Outcome {
-    Nanos took = 0;         // Gathering and the engine, of all runs.
+    Nanos took = 0;         // From `started` until every request has ended.
+    Nanos finished = 0;     // The time then.
     uint64_t runs = 0;      // One, unless a batch failed and its requests ran apart.
     bool together = false;  // The batch as it was added succeeded: `took` is what it costs.
   };
@@ -65,6 +75,8 @@ class Batch final : private OutputSink {
   // Runs `requests` as one batch and delivers its responses; ends none of them.
   Status Attempt(ModelInstance& instance, std::span<RequestPtr> requests, Nanos started);
   Status RunEngine(ModelInstance& instance, std::span<const BatchInput> inputs, Nanos started);
+  Status CallEngine(ModelInstance& instance, std::span<const BatchInput> inputs);
+  Nanos Finish();
   Status Gather();
   Status GatherInput(size_t index);
   Status CheckOutput(size_t index);
@@ -82,14 +94,15 @@ class Batch final : private OutputSink {
   // Of the attempt under way.
   std::span<RequestPtr> current_;
   int64_t current_rows_ = 0;
-  Nanos computed_ns_ = 0;
-  uint64_t runs_ = 0;  // Of the batch so far.
+  Nanos staged_ns_ = 0;
+  Nanos computed_ns_ = 0;  // 0 until the engine has run.
+  uint64_t runs_ = 0;      // Of the batch so far.
   size_t responses_ = 0;
   Status error_;  // What was wrong with the engine's outputs; later ones are ignored.
   std::vector<ResponseOutput> outputs_;
   std::vector<uint8_t> added_;
 
-  // Kept between runs for their capacity alone.
+  // Kept between runs for their capacity alone; sized in the constructor.
   std::vector<BatchInput> joined_;
   std::vector<RowSource> sources_;
   std::vector<ResponseOutput> rows_of_one_;

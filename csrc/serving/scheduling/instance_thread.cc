@@ -61,6 +61,8 @@ Result<std::unique_ptr<InstanceThread>> InstanceThread::Start(Scheduler* schedul
 
 InstanceThread::~InstanceThread() {
   if (thread_ == pthread_t{}) return;
+  // Joining a thread that was not copied would wait for ever.
+  if (scheduler_->was_forked()) return;
   FS_CHECK(pthread_equal(thread_, pthread_self()) == 0);
   pthread_join(thread_, nullptr);
 }

@@ -26,7 +26,8 @@ class InstanceThread {
   // to wait for RunHere or Wake. Errors: RESOURCE_EXHAUSTED when the system has no thread.
   static Result<std::unique_ptr<InstanceThread>> Start(Scheduler* scheduler,
                                                        const std::string& model);
-  // Waits for the thread, which ends when the scheduler was stopped.
+  // Waits for the thread, which ends when the scheduler was stopped; in a child of fork(), where
+  // there is no such thread, for nothing.
   ~InstanceThread();
   InstanceThread(const InstanceThread&) = delete;
   InstanceThread& operator=(const InstanceThread&) = delete;

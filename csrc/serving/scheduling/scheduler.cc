@@ -8,9 +8,19 @@
 #include "base/check.h"
 
 namespace fastserve {
+namespace {
+
+Scheduler::Options WithOneClock(Scheduler::Options options) {
+  options.batch.now = options.now;
+  return options;
+}
+
+}  // namespace
 
 Scheduler::Scheduler(Options options, std::vector<std::unique_ptr<ModelInstance>> instances)
-    : options_(std::move(options)), batcher_(options_.batching), arrivals_(options_.queue_depth) {
+    : options_(WithOneClock(std::move(options))),
+      batcher_(options_.batching),
+      arrivals_(options_.queue_depth) {
   for (std::unique_ptr<ModelInstance>& instance : instances) {
     instances_.push_back(std::make_unique<Instance>(std::move(instance), options_.batch));
   }
@@ -52,7 +62,13 @@ bool Scheduler::ReservePlace() {
 }
 
 void Scheduler::Submit(RequestPtr request) {
-  if (request->submitted_ns == 0) request->submitted_ns = NowNanos();
+  if (was_forked()) [[unlikely]] {
+    options_.batch.stats->CountFailure(FailureReason::kRejected);
+    return End(std::move(request), FailedPrecondition(options_.model,
+                                                      " was loaded before this "
+                                                      "process was forked: load it here"));
+  }
+  if (request->submitted_ns == 0) request->submitted_ns = options_.now();
   if (!ReservePlace()) {
     options_.batch.stats->CountFailure(FailureReason::kRejected);
     return End(std::move(request), ResourceExhausted("the queue of ", options_.model, " is full: ",
@@ -63,7 +79,7 @@ void Scheduler::Submit(RequestPtr request) {
 }
 
 void Scheduler::Wake() {
-  if (queue_depth() > 0) NotifyInstances();
+  if (queue_depth() > 0 && !was_forked()) NotifyInstances();
 }
 
 void Scheduler::NotifyInstances() {
@@ -78,7 +94,7 @@ void Scheduler::NotifyInstances() {
 // Looking for work.
 
 Nanos Scheduler::RunHere(Nanos budget) {
-  if (queue_depth() == 0) return 0;
+  if (queue_depth() == 0 || was_forked()) return 0;
   if (options_.caller_runs_max == 0) {
     NotifyInstances();
     return 0;
@@ -94,6 +110,24 @@ Nanos Scheduler::RunHere(Nanos budget) {
     spent += outcome.took;
     done = look.instance;
   }
+}
+
+void Scheduler::RunUntil(const std::atomic<bool>& done) {
+  if (queue_depth() == 0 || was_forked()) return;
+  if (options_.caller_runs_max == 0) return NotifyInstances();
+  Instance* held = nullptr;
+  // Relaxed: only a hint when to stop. Whoever waits for the answer pairs with what its sink did.
+  while (!done.load(std::memory_order_relaxed)) {
+    const Look look = LookForWork(Looker::kPatientCaller, kNever, held);
+    if (look.instance == nullptr) return;
+    options_.batch.stats->caller_runs.Add(Run(look).runs);
+    held = look.instance;
+  }
+  if (held != nullptr) {
+    const MutexLock lock(mutex_);
+    GiveBack(held);
+  }
+  Wake();
 }
 
 Scheduler::Step Scheduler::RunSome() {
@@ -131,7 +165,7 @@ Scheduler::Look Scheduler::LookForWork(Looker looker, Nanos cost_max, Instance* 
 Scheduler::Look Scheduler::LookLocked(Looker looker, Nanos cost_max,
                                       std::vector<RequestPtr>* dropped) {
   Look look;
-  look.now = NowNanos();
+  look.now = options_.now();
   DropDead(look.now, dropped);
   const auto decision = batcher_.Next(look.now, Line(), idle_.size(), &chosen_);
   switch (decision.action) {
@@ -139,7 +173,7 @@ Scheduler::Look Scheduler::LookLocked(Looker looker, Nanos cost_max,
       break;
     case DynamicBatcher::Action::kWaitUntil:
       look.until = decision.until;
-      look.wake = looker == Looker::kCaller && decision.until < armed_until_;
+      look.wake = looker != Looker::kInstanceThread && decision.until < armed_until_;
       if (looker == Looker::kInstanceThread) armed_until_ = decision.until;
       break;
     case DynamicBatcher::Action::kRun:
@@ -148,12 +182,20 @@ Scheduler::Look Scheduler::LookLocked(Looker looker, Nanos cost_max,
         break;
       }
       look.reason = decision.reason;
-      look.instance = idle_.back();
-      idle_.pop_back();
-      TakeOut([&look](RequestPtr request) { look.instance->batch.Add(std::move(request)); });
+      TakeWork(looker, &look);
       break;
   }
   return look;
+}
+
+// Those in chosen_ run on an idle instance.
+void Scheduler::TakeWork(Looker looker, Look* look) {
+  // A caller's long run keeps it from what is left, which another instance could begin with now.
+  const bool is_away = looker == Looker::kPatientCaller && !IsCheap(options_.caller_runs_max);
+  look->instance = idle_.back();
+  idle_.pop_back();
+  TakeOut([look](RequestPtr request) { look->instance->batch.Add(std::move(request)); });
+  look->wake = is_away && !idle_.empty() && !Line().empty();
 }
 
 bool Scheduler::IsCheap(Nanos cost_max) const {
@@ -274,9 +316,9 @@ Nanos Scheduler::Rehearse(size_t index, std::span<const BatchInput> inputs, int6
     if (std::erase(idle_, instance) == 0) return kNever;
   }
   Discard discard(options_.batch.pool);
-  const Nanos started = NowNanos();
+  const Nanos started = options_.now();
   const bool ok = instance->model->Run(inputs, rows, discard).ok();
-  const Nanos took = NowNanos() - started;
+  const Nanos took = options_.now() - started;
   instance->run_bytes = 0;
   for (const BatchInput& input : inputs) instance->run_bytes += input.tensor.bytes.size();
   instance->run_ns = ok && learn ? took : kNever;

@@ -21,6 +21,12 @@
 //      Every look under the mutex that finds something to do ends in a (it takes an instance), in b
 //      (it may not run here, so it notifies) or in c; and one that finds no idle instance relies on
 //      the thread of a, whose next look comes later.
+//      A thread that gives an instance back without another look (RunUntil, once `done`) ends in
+//      b: it notifies if something waits. Whoever relied on it looked before it gave back, under
+//      the same mutex, so it sees that their requests wait.
+//   5. In a child of fork() everything here is a hull: another thread may have held the mutex, or
+//      stood in the middle of a push. Nothing is locked, run or ended there but what is submitted
+//      there, which ends at once.
 //
 // Threads: all from any thread; one destroys it when no other uses it.
 #pragma once
@@ -35,6 +41,7 @@
 
 #include "base/annotations.h"
 #include "base/clock.h"
+#include "base/fork.h"
 #include "base/status.h"
 #include "serving/inference_request.h"
 #include "serving/scheduling/batch.h"
@@ -56,11 +63,13 @@ class Scheduler {
     Nanos caller_runs_max = 0;
     // Runs of at most this long are better done on the core of whoever wakes for them; 0: none.
     Nanos near_runs_max = 0;
+    // The only clock that the scheduler and its batches read. Instances' threads sleep by NowNanos.
+    Nanos (*now)() = &NowNanos;
     Batch::Options batch;
   };
 
   Scheduler(Options options, std::vector<std::unique_ptr<ModelInstance>> instances);
-  // What waits ends with UNAVAILABLE.
+  // What waits ends with UNAVAILABLE. In a child of fork() a scheduler must be leaked instead.
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
@@ -68,7 +77,10 @@ class Scheduler {
   // As in Servable.
   void Submit(RequestPtr request);
   Nanos RunHere(Nanos budget) FS_EXCLUDES(mutex_);
+  void RunUntil(const std::atomic<bool>& done) FS_EXCLUDES(mutex_);
   void Wake();
+  // Whether this process was forked since the scheduler was made.
+  bool was_forked() const { return ForkedSince(fork_generation_); }
   size_t queue_depth() const { return waiting_.load(std::memory_order_relaxed); }
 
   // For an instance's thread: runs what may start now, a limited number of times.
@@ -112,13 +124,14 @@ class Scheduler {
     Nanos until = kNever;
     bool wake = false;  // An instance's thread must look too.
   };
-  enum class Looker : uint8_t { kCaller, kInstanceThread };
+  enum class Looker : uint8_t { kCaller, kPatientCaller, kInstanceThread };
 
   // Gives `done` back, if there is one, and takes the next work that is likely to cost at most
   // `cost_max`. Ends what was dropped on the way.
   Look LookForWork(Looker looker, Nanos cost_max, Instance* done) FS_EXCLUDES(mutex_);
   Look LookLocked(Looker looker, Nanos cost_max, std::vector<RequestPtr>* dropped)
       FS_REQUIRES(mutex_);
+  void TakeWork(Looker looker, Look* look) FS_REQUIRES(mutex_);
   void GiveBack(Instance* instance) FS_REQUIRES(mutex_);
   void NotifyInstances();
   void DrainArrivals() FS_REQUIRES(mutex_);
@@ -137,6 +150,7 @@ class Scheduler {
   alignas(64) std::atomic<size_t> waiting_{0};
   const Options options_;
   const DynamicBatcher batcher_;
+  const uint32_t fork_generation_ = ForkGeneration();
   std::vector<std::unique_ptr<Instance>> instances_;
   Signal signal_;
   std::atomic<bool> stopped_{false};

@@ -118,9 +118,11 @@ class Servable:
          "close_reasons": {reason: int}   why batches closed: full, preferred, idle, delay
          "batch_rows": {rows: int}        executions by batch rows
          "queue_depth": int, "caller_runs": int,
-         "queue_ns": histogram, "compute_ns": histogram, "request_ns": histogram}
+         "receive_ns", "queue_ns", "stage_ns", "run_ns", "finish_ns", "send_ns",
+         "request_ns": histogram}         the phases in order, and queue to answer as a whole
         histogram = {"buckets": [(upper_limit_ns or None, count)], "sum_ns": int, "count": int},
-        counts not cumulative, upper limits inclusive.
+        counts not cumulative, upper limits inclusive. stage, run and finish have one entry an
+        execution, the others one a request.
         """
 
 @final

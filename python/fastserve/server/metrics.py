@@ -170,8 +170,12 @@ def _batches(versions: Iterable[VersionStats]) -> Iterator[Metric]:
 
 def _durations(versions: tuple[VersionStats, ...]) -> Iterator[Metric]:
     for phase, help_text in (
+        ("receive", "Time from a request's first byte to its last."),
         ("queue", "Time that requests wait before their batch runs."),
-        ("compute", "Time that the model runs."),
+        ("stage", "Time to gather a batch."),
+        ("run", "Time that the model runs."),
+        ("finish", "Time to check a batch's answer and hand out its rows."),
+        ("send", "Time from the end of a model's run until the answer is handed to the socket."),
         ("request", "Time from a request's last byte to its answer."),
     ):
         family = HistogramMetricFamily(

@@ -115,5 +115,17 @@ TEST(StatusDeathTest, AnErrorIsNeverOk) {
   EXPECT_DEATH((void)Result<int>(Status()), "status_.ok");
 }
 
+// It is of memory that is always there, and so are its copies.
+TEST(Status, OutOfMemoryIsAnErrorLikeOthers) {
+  const Status status = Status::OutOfMemory();
+  const Status copy(status);
+  Status moved;
+  moved = Status(copy);
+  for (const Status* each : {&status, &copy, static_cast<const Status*>(&moved)}) {
+    EXPECT_EQ(each->code(), Code::kResourceExhausted);
+    EXPECT_EQ(each->message(), "the server is out of memory");
+  }
+}
+
 }  // namespace
 }  // namespace fastserve

@@ -25,7 +25,8 @@ TEST(InferenceRequest, IsAsNewAfterClearAndLetsGoOfItsInputs) {
   request.rows = 7;
   request.join_key = 7;
   request.deadline_ns = 7;
-  request.submitted_ns = request.started_ns = request.computed_ns = 7;
+  request.submitted_ns = request.started_ns = 7;
+  request.staged_ns = request.computed_ns = 7;
   request.cancelled.store(true, std::memory_order_relaxed);
   const size_t capacity = request.inputs.capacity();
   request.Clear();
@@ -35,8 +36,35 @@ TEST(InferenceRequest, IsAsNewAfterClearAndLetsGoOfItsInputs) {
   EXPECT_EQ(request.rows, 1);
   EXPECT_EQ(request.join_key, 0u);
   EXPECT_EQ(request.deadline_ns, kNever);
-  EXPECT_EQ(request.submitted_ns + request.started_ns + request.computed_ns, 0);
+  EXPECT_EQ(request.submitted_ns + request.started_ns + request.staged_ns + request.computed_ns, 0);
   EXPECT_FALSE(request.cancelled.load(std::memory_order_relaxed));
+}
+
+TEST(RequestList, GivesBackInOrderWhatWasPutIn) {
+  KeepingSink sink;
+  RequestList list;
+  EXPECT_TRUE(list.empty());
+  EXPECT_EQ(list.Pop(), nullptr);
+  for (int round = 0; round < 2; ++round) {
+    for (int id = 0; id < 3; ++id) list.Push(sink.FloatRequest(3 * round + id, 1, 0));
+    for (int id = 0; id < 3; ++id) {
+      EXPECT_FALSE(list.empty());
+      const RequestPtr popped = list.Pop();
+      EXPECT_EQ(static_cast<TestRequest&>(*popped).id, 3 * round + id);
+    }
+    EXPECT_TRUE(list.empty());
+  }
+}
+
+TEST(RequestList, EndsWhatIsLeftInIt) {
+  KeepingSink sink;
+  {
+    RequestList list;
+    list.Push(sink.FloatRequest(0, 1, 0));
+    list.Push(sink.FloatRequest(1, 1, 0));
+  }
+  EXPECT_EQ(sink.ends(), 2u);
+  EXPECT_EQ(sink[1].status.code(), Code::kCancelled);
 }
 
 }  // namespace

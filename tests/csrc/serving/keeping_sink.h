@@ -31,6 +31,7 @@ class KeepingSink : public ResponseSink {
     Status status;
     Nanos submitted_ns = 0;
     Nanos started_ns = 0;
+    Nanos staged_ns = 0;
     Nanos computed_ns = 0;
     int64_t batch_rows = 0;
   };
@@ -104,6 +105,7 @@ class KeepingSink : public ResponseSink {
   static void Note(const InferenceRequest& request, Kept& kept) {
     kept.submitted_ns = request.submitted_ns;
     kept.started_ns = request.started_ns;
+    kept.staged_ns = request.staged_ns;
     kept.computed_ns = request.computed_ns;
     kept.batch_rows = request.batch_rows;
   }

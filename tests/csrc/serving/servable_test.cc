@@ -54,7 +54,8 @@ TEST(Servable, RunsOnTheCallersThreadWhatIsKnownToBeShort) {
   for (size_t i = 0; i < static_cast<size_t>(id); ++i) {
     EXPECT_EQ(sink.FloatsOf(i), (std::vector<float>{float(i) + 1, 3}));
     EXPECT_GT(sink[i].started_ns, 0);
-    EXPECT_GE(sink[i].computed_ns, sink[i].started_ns);
+    EXPECT_GE(sink[i].staged_ns, sink[i].started_ns);
+    EXPECT_GE(sink[i].computed_ns, sink[i].staged_ns);
   }
   EXPECT_EQ(servable->queue_depth(), 0u);
 }
@@ -89,7 +90,7 @@ TEST(Servable, WarmsUpEverySizeOfEveryInstanceUncounted) {
   ASSERT_EQ(runs.size(), 5u);
   for (const int64_t rows : {1, 2, 4, 8, 12}) EXPECT_GE(runs[rows], 4) << rows;
   EXPECT_EQ(servable->stats().executions.value(), 0u);
-  EXPECT_EQ(servable->stats().compute.count(), 0u);
+  EXPECT_EQ(servable->stats().run.count(), 0u);
 }
 
 // A model whose tokens must not be zero, say: it serves all the same.

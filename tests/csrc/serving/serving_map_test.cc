@@ -31,6 +31,19 @@ TEST(ServingMap, FindsVersionsByNumberAndTheHighestByDefault) {
   EXPECT_EQ(reader.Find("digit", ""), nullptr);
 }
 
+TEST(ServingMap, FindsTheSameForAThreadWithoutAReader) {
+  ServingMap map;
+  EXPECT_EQ(map.Find("digits", ""), nullptr);
+  const ServableHandle nine = Version("digits", 9);
+  const ServableHandle ten = Version("digits", 10);
+  map.Publish(ten);
+  map.Publish(nine);
+  EXPECT_EQ(map.Find("digits", ""), ten);
+  EXPECT_EQ(map.Find("digits", "9"), nine);
+  EXPECT_EQ(map.Find("digits", "8"), nullptr);
+  EXPECT_EQ(map.Find("digits", "nine"), nullptr);
+}
+
 TEST(ServingMap, FindsNothingForVersionsThatAreNoNumbers) {
   ServingMap map;
   map.Publish(Version("digits", 1));

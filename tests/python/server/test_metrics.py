@@ -26,8 +26,12 @@ STATS = {
     "batch_rows": {1: 1, 3: 1, 8: 1},
     "queue_depth": 4,
     "caller_runs": 2,
+    "receive_ns": histogram(5, 0, 0),
     "queue_ns": histogram(1, 2, 3),
-    "compute_ns": histogram(0, 3, 0),
+    "stage_ns": histogram(3, 0, 0),
+    "run_ns": histogram(0, 3, 0),
+    "finish_ns": histogram(3, 0, 0),
+    "send_ns": histogram(5, 0, 0),
     "request_ns": histogram(0, 5, 0),
 }
 GATEWAY = {
@@ -131,7 +135,9 @@ def test_states_are_told_also_of_models_that_have_no_version(families):
 
 
 # Label order matters to them: `model` first, then what follows in the alphabet.
-@pytest.mark.parametrize("phase", ["request", "compute", "queue"])
+@pytest.mark.parametrize(
+    "phase", ["receive", "queue", "stage", "run", "finish", "send", "request"]
+)
 def test_the_demo_and_the_benchmarks_find_their_numbers(text, phase):
     for part in ("sum", "count"):
         assert f'\nfastserve_{phase}_duration_seconds_{part}{{model="' in text

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <exception>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -78,8 +80,74 @@ TEST(Batch, GivesEachRequestItsOwnRows) {
   EXPECT_EQ(rig.stats.rows.value(), 6u);
   EXPECT_EQ(rig.stats.batch_rows[6].value(), 1u);
   EXPECT_EQ(rig.stats.queue.count(), 3u);
-  EXPECT_EQ(rig.stats.compute.count(), 1u);
+  for (const auto* phase : {&rig.stats.stage, &rig.stats.run, &rig.stats.finish}) {
+    EXPECT_EQ(phase->count(), 1u);
+  }
   EXPECT_EQ(rig.pool->stats().in_use_bytes, 0u);
+}
+
+// A clock that goes on by itself: each reading is 1 us after the one before.
+Nanos ticks = 0;
+Nanos Tick() { return ticks += kMicrosecond; }
+
+// One reading when the rows are gathered, one when the engine is done, one at the end; an engine
+// that takes 10 us.
+TEST(Batch, RecordsItsPhasesOnceForEachRun) {
+  for (const int requests : {1, 2}) {
+    const auto backend = FloatBackend([](auto inputs, int64_t, OutputSink& outputs) {
+      ticks += 10 * kMicrosecond;
+      outputs.Add(0, inputs[0].tensor, inputs[0].owner);
+      outputs.EndResponse();
+      return Status();
+    });
+    Rig rig(backend);
+    Batch batch({.signature = &backend->signature(),
+                 .has_batch_dimension = true,
+                 .pool = rig.pool.get(),
+                 .stats = &rig.stats,
+                 .now = &Tick});
+    for (int id = 0; id < requests; ++id) batch.Add(rig.sink.FloatRequest(id, 1, 0));
+    const Nanos started = ticks;
+    const auto outcome = batch.Run(*rig.instance, started);
+    const bool gathers = requests > 1;
+    EXPECT_EQ(rig.stats.stage.sum_ns(), gathers ? 1'000u : 0u);
+    EXPECT_EQ(rig.stats.run.sum_ns(), 11'000u);
+    EXPECT_EQ(rig.stats.finish.sum_ns(), 1'000u);
+    EXPECT_EQ(rig.sink[0].staged_ns, started + (gathers ? kMicrosecond : 0));
+    EXPECT_EQ(rig.sink[0].computed_ns, rig.sink[0].staged_ns + 11 * kMicrosecond);
+    EXPECT_EQ(outcome.finished, rig.sink[0].computed_ns + kMicrosecond);
+    EXPECT_EQ(outcome.took, outcome.finished - started);
+  }
+}
+
+// The run that fails together and those of its requests apart: each is an execution with all
+// phases.
+TEST(Batch, RecordsThePhasesOfRunsThatFail) {
+  Rig rig(FloatBackend([](auto, int64_t, OutputSink&) { return Internal("no"); }));
+  rig.batch.Add(rig.sink.FloatRequest(0, 1, 0));
+  rig.batch.Add(rig.sink.FloatRequest(1, 1, 0));
+  rig.Run();
+  EXPECT_EQ(rig.stats.executions.value(), 3u);
+  for (const auto* phase : {&rig.stats.stage, &rig.stats.run, &rig.stats.finish}) {
+    EXPECT_EQ(phase->count(), 3u);
+  }
+  EXPECT_GT(rig.sink[1].computed_ns, 0);
+}
+
+TEST(Batch, FailsOnlyItsRequestsWhenTheEngineRunsOutOfMemory) {
+  bool is_full = true;
+  Rig rig(FloatBackend([&](auto inputs, int64_t rows, OutputSink& outputs) {
+    // What a library does that finds no memory.
+    if (is_full) std::rethrow_exception(std::make_exception_ptr(std::bad_alloc()));
+    return PlusOne(inputs, rows, outputs);
+  }));
+  for (int id = 0; id < 2; ++id) rig.batch.Add(rig.sink.FloatRequest(id, 1, 0));
+  rig.Run();
+  for (const size_t id : {0, 1}) EXPECT_EQ(rig.sink[id].status.code(), Code::kResourceExhausted);
+  is_full = false;
+  rig.batch.Add(rig.sink.FloatRequest(2, 1, 0));
+  EXPECT_TRUE(rig.Run().together);
+  EXPECT_TRUE(rig.sink[2].status.ok());
 }
 
 TEST(Batch, AnswersRequestsWithoutRowsWithNone) {

@@ -9,73 +9,13 @@
 #include <vector>
 
 #include "serving/gate.h"
-#include "serving/keeping_sink.h"
-#include "serving/scheduling/instance_thread.h"
+#include "serving/scheduling/scheduler_rig.h"
 
 namespace fastserve {
 namespace {
 
-struct Settings {
-  DynamicBatcher::Options batching = {.batch_rows_max = 8, .preferred_rows = {}};
-  size_t queue_depth = 64;
-  Nanos caller_runs_max = 0;
-  int instances = 1;
-  int threads = 0;
-};
-
-// A scheduler whose threads are the test's own, unless asked for.
-struct Rig {
-  explicit Rig(const Settings& settings = {}, FakeBackend::Function function = PlusOne,
-               size_t requests = 64)
-      : backend(FloatBackend(std::move(function))), pool(SlabPool::Create({})), sink(requests) {
-    std::vector<std::unique_ptr<ModelInstance>> instances;
-    for (int i = 0; i < settings.instances; ++i) instances.push_back(*backend->NewInstance());
-    Scheduler::Options options;
-    options.model = "model 'm'";
-    options.batching = settings.batching;
-    options.queue_depth = settings.queue_depth;
-    options.caller_runs_max = settings.caller_runs_max;
-    options.batch = {.signature = &backend->signature(),
-                     .has_batch_dimension = true,
-                     .pool = pool.get(),
-                     .stats = &stats};
-    scheduler = std::make_unique<Scheduler>(std::move(options), std::move(instances));
-    for (int i = 0; i < settings.threads; ++i) {
-      threads.push_back(*InstanceThread::Start(scheduler.get(), "test"));
-    }
-  }
-  ~Rig() { Stop(); }
-
-  void Stop() {
-    if (scheduler != nullptr) scheduler->Stop();
-    threads.clear();
-    scheduler.reset();
-  }
-  void Submit(int id, int64_t rows = 1) {
-    scheduler->Submit(sink.FloatRequest(id, rows, static_cast<float>(id)));
-  }
-  // Lets RunHere believe that everything takes no time.
-  void LearnThatAllIsCheap() {
-    for (int64_t rows = 1; rows <= 64; rows *= 2) {
-      const BatchInput input =
-          Floats({rows, 2}, std::vector<float>(2 * static_cast<size_t>(rows), 0.0F));
-      ASSERT_NE(scheduler->Rehearse(0, std::span(&input, 1), rows, true), kNever);
-    }
-  }
-  uint64_t failures(FailureReason reason) const {
-    return stats.failures[static_cast<size_t>(reason)].value();
-  }
-
-  std::shared_ptr<FakeBackend> backend;
-  std::unique_ptr<SlabPool> pool;
-  ServableStats stats;
-  KeepingSink sink;
-  std::unique_ptr<Scheduler> scheduler;
-  std::vector<std::unique_ptr<InstanceThread>> threads;
-};
-
 TEST(Scheduler, RefusesExactlyWhatDoesNotFitInItsQueue) {
-  Rig rig({.queue_depth = 5});
+  SchedulerRig rig({.queue_depth = 5});
   for (int id = 0; id < 7; ++id) rig.Submit(id);
   EXPECT_EQ(rig.scheduler->queue_depth(), 5u);
   EXPECT_EQ(rig.sink.ends(), 2u);
@@ -89,9 +29,9 @@ TEST(Scheduler, RefusesExactlyWhatDoesNotFitInItsQueue) {
 
 // What the consumer has drained but not started counts as waiting.
 TEST(Scheduler, CountsThoseInTheLineAsWaiting) {
-  Settings settings{.queue_depth = 3};
+  SchedulerSettings settings{.queue_depth = 3};
   settings.batching.queue_delay_max = kSecond * 1000;
-  Rig rig(settings);
+  SchedulerRig rig(settings);
   rig.Submit(0);
   rig.Submit(1);
   const Scheduler::Step step = rig.scheduler->RunSome();
@@ -105,7 +45,7 @@ TEST(Scheduler, CountsThoseInTheLineAsWaiting) {
 }
 
 TEST(Scheduler, StartsNeitherTheCancelledNorTheLate) {
-  Rig rig;
+  SchedulerRig rig;
   RequestPtr cancelled = rig.sink.FloatRequest(0, 1, 0);
   cancelled->cancelled.store(true, std::memory_order_relaxed);
   rig.scheduler->Submit(std::move(cancelled));
@@ -124,7 +64,7 @@ TEST(Scheduler, StartsNeitherTheCancelledNorTheLate) {
 }
 
 TEST(Scheduler, CallerRunsNothingOfUnknownCost) {
-  Rig rig({.caller_runs_max = kSecond});
+  SchedulerRig rig({.caller_runs_max = kSecond});
   rig.Submit(0);
   EXPECT_EQ(rig.scheduler->RunHere(kSecond), 0);
   EXPECT_EQ(rig.sink.ends(), 0u);
@@ -137,19 +77,19 @@ TEST(Scheduler, CallerRunsNothingOfUnknownCost) {
 }
 
 TEST(Scheduler, CallerRunsNothingBeyondItsBudgetOrItsLimit) {
-  Rig rig({.caller_runs_max = kSecond});
+  SchedulerRig rig({.caller_runs_max = kSecond});
   rig.LearnThatAllIsCheap();
   rig.Submit(0);
   EXPECT_EQ(rig.scheduler->RunHere(0), 0);
   EXPECT_EQ(rig.sink.ends(), 0u);
-  Rig strict({.caller_runs_max = 1});
+  SchedulerRig strict({.caller_runs_max = 1});
   strict.LearnThatAllIsCheap();
   strict.Submit(0);
   EXPECT_EQ(strict.scheduler->RunHere(kSecond), 0);
 }
 
 TEST(Scheduler, CallerWakesAThreadForWhatItMayNotRun) {
-  Rig rig({.caller_runs_max = kSecond, .threads = 1});
+  SchedulerRig rig({.caller_runs_max = kSecond, .threads = 1});
   rig.Submit(0);
   rig.scheduler->RunHere(kSecond);
   rig.sink.WaitFor(1);
@@ -158,9 +98,9 @@ TEST(Scheduler, CallerWakesAThreadForWhatItMayNotRun) {
 
 // The caller leaves a request to wait for company; a thread must know when its time has come.
 TEST(Scheduler, RunsWhatTheCallerLeftWaitingWhenItsDelayIsOver) {
-  Settings settings{.caller_runs_max = kSecond, .threads = 1};
+  SchedulerSettings settings{.caller_runs_max = kSecond, .threads = 1};
   settings.batching.queue_delay_max = 2 * kMillisecond;
-  Rig rig(settings);
+  SchedulerRig rig(settings);
   rig.LearnThatAllIsCheap();
   rig.Submit(0);
   rig.scheduler->RunHere(kSecond);
@@ -174,16 +114,17 @@ TEST(Scheduler, RunsWhatTheCallerLeftWaitingWhenItsDelayIsOver) {
 // The one interleaving in which nobody is woken: a request comes while the only instance is held,
 // so its submitter finds none idle and goes. Whoever holds the instance must look again.
 TEST(Scheduler, SeesWhatCameWhileTheInstanceWasBusy) {
-  Rig* self = nullptr;
+  SchedulerRig* self = nullptr;
   int runs = 0;
-  Rig rig({.caller_runs_max = kSecond}, [&](auto inputs, int64_t rows, OutputSink& outputs) {
-    if (++runs == 8) {  // After the seven of LearnThatAllIsCheap.
-      self->Submit(1);
-      EXPECT_EQ(self->scheduler->RunHere(kSecond), 0);
-      EXPECT_FALSE(self->scheduler->RunSome().ran);
-    }
-    return PlusOne(inputs, rows, outputs);
-  });
+  SchedulerRig rig({.caller_runs_max = kSecond},
+                   [&](auto inputs, int64_t rows, OutputSink& outputs) {
+                     if (++runs == 8) {  // After the seven of LearnThatAllIsCheap.
+                       self->Submit(1);
+                       EXPECT_EQ(self->scheduler->RunHere(kSecond), 0);
+                       EXPECT_FALSE(self->scheduler->RunSome().ran);
+                     }
+                     return PlusOne(inputs, rows, outputs);
+                   });
   self = &rig;
   rig.LearnThatAllIsCheap();
   rig.Submit(0);
@@ -193,10 +134,10 @@ TEST(Scheduler, SeesWhatCameWhileTheInstanceWasBusy) {
 }
 
 TEST(Scheduler, KeepsTheOrderOfThoseWhoWerePassedOver) {
-  Settings settings;
+  SchedulerSettings settings;
   settings.batching.batch_rows_max = 2;
   std::vector<float> order;
-  Rig rig(settings, [&](auto inputs, int64_t rows, OutputSink& outputs) {
+  SchedulerRig rig(settings, [&](auto inputs, int64_t rows, OutputSink& outputs) {
     for (int64_t row = 0; row < rows; ++row) {
       float value = 0;
       std::memcpy(&value, inputs[0].tensor.bytes.data() + row * 8, sizeof value);
@@ -214,7 +155,7 @@ TEST(Scheduler, KeepsTheOrderOfThoseWhoWerePassedOver) {
 }
 
 TEST(Scheduler, EndsWhatWaitsWhenItGoes) {
-  Rig rig;
+  SchedulerRig rig;
   rig.Submit(0);
   rig.Submit(1);
   rig.Stop();
@@ -227,9 +168,9 @@ TEST(Scheduler, EndsWhatWaitsWhenItGoes) {
 
 TEST(Scheduler, FinishesTheRunUnderWayAndEndsTheRestWhenItStops) {
   Gate gate;
-  Settings settings{.threads = 1};
+  SchedulerSettings settings{.threads = 1};
   settings.batching.batch_rows_max = 1;
-  Rig rig(settings, [&](auto inputs, int64_t rows, OutputSink& outputs) {
+  SchedulerRig rig(settings, [&](auto inputs, int64_t rows, OutputSink& outputs) {
     gate.Pass();
     return PlusOne(inputs, rows, outputs);
   });
@@ -251,7 +192,7 @@ struct Stress {
   static constexpr int kProducers = 4;
   static constexpr int kEach = 3'000;
 
-  void Produce(Rig& rig, int producer) {
+  void Produce(SchedulerRig& rig, int producer) {
     std::mt19937 random(static_cast<uint32_t>(producer + 1));
     for (int i = 0; i < kEach; ++i) {
       const int id = producer * kEach + i;
@@ -272,7 +213,7 @@ struct Stress {
   }
 };
 
-void CheckEach(const Rig& rig) {
+void CheckEach(const SchedulerRig& rig) {
   size_t answered = 0;
   for (size_t id = 0; id < Stress::kProducers * Stress::kEach; ++id) {
     const KeepingSink::Kept& kept = rig.sink[id];
@@ -294,10 +235,11 @@ void CheckEach(const Rig& rig) {
 class SchedulerStress : public ::testing::TestWithParam<Nanos> {};
 
 TEST_P(SchedulerStress, EndsEveryRequestOnceWithItsOwnBytes) {
-  Settings settings{.queue_depth = 1024, .caller_runs_max = kSecond, .instances = 3, .threads = 3};
+  SchedulerSettings settings{
+      .queue_depth = 1024, .caller_runs_max = kSecond, .instances = 3, .threads = 3};
   settings.batching.queue_delay_max = GetParam();
   Stress stress;
-  Rig rig(settings, PlusOne, Stress::kProducers * Stress::kEach);
+  SchedulerRig rig(settings, PlusOne, Stress::kProducers * Stress::kEach);
   std::vector<std::thread> producers;
   for (int producer = 0; producer < Stress::kProducers; ++producer) {
     producers.emplace_back([&, producer] { stress.Produce(rig, producer); });
@@ -309,10 +251,11 @@ TEST_P(SchedulerStress, EndsEveryRequestOnceWithItsOwnBytes) {
 }
 
 TEST_P(SchedulerStress, EndsEveryRequestOnceWhenItIsStoppedInTheMiddle) {
-  Settings settings{.queue_depth = 1024, .caller_runs_max = kSecond, .instances = 3, .threads = 3};
+  SchedulerSettings settings{
+      .queue_depth = 1024, .caller_runs_max = kSecond, .instances = 3, .threads = 3};
   settings.batching.queue_delay_max = GetParam();
   Stress stress;
-  Rig rig(settings, PlusOne, Stress::kProducers * Stress::kEach);
+  SchedulerRig rig(settings, PlusOne, Stress::kProducers * Stress::kEach);
   std::vector<std::thread> producers;
   for (int producer = 0; producer < Stress::kProducers; ++producer) {
     producers.emplace_back([&, producer] { stress.Produce(rig, producer); });
