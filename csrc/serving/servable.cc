@@ -298,6 +298,14 @@ void Servable::RunUntil(const std::atomic<bool>& done) { scheduler_->RunUntil(do
 
 void Servable::Wake() { scheduler_->Wake(); }
 
+Nanos Servable::Sweep() { return scheduler_->Sweep(); }
+
+void Servable::NoteCancelled() { scheduler_->NoteCancelled(); }
+
+Nanos Servable::ExpectedWait() const { return scheduler_->ExpectedWait(); }
+
+double Servable::busy_share() const { return scheduler_->busy_share(); }
+
 size_t Servable::queue_depth() const { return scheduler_->queue_depth(); }
 
 void Servable::WarmUp() {

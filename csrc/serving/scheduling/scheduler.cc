@@ -3,6 +3,8 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <new>
 #include <utility>
 
 #include "base/check.h"
@@ -10,34 +12,55 @@
 namespace fastserve {
 namespace {
 
-Scheduler::Options WithOneClock(Scheduler::Options options) {
+// A request that looks hopeless is let through when nothing was learned of its like for so long.
+constexpr Nanos kTryAfterMin = kSecond;
+constexpr Nanos kTryAfterMax = 10 * kSecond;
+Scheduler::Options Completed(Scheduler::Options options) {
   options.batch.now = options.now;
+  const size_t scan_max = DynamicBatcher(options.batching).scan_max();
+  options.batch.requests_max = std::min(scan_max, options.queue_depth);
   return options;
+}
+
+WaitEstimate::Options EstimateOf(const DynamicBatcher::Options& batching, size_t instances) {
+  return {.instances = instances,
+          .rows_max = batching.join_requests ? std::max(batching.batch_rows_max, int64_t{1}) : 1,
+          .queue_delay_max = batching.queue_delay_max};
+}
+
+// For people: "850 us", "120 ms".
+std::string About(Nanos duration) {
+  const bool is_long = duration >= 10 * kMillisecond;
+  return StrCat(duration / (is_long ? kMillisecond : kMicrosecond), is_long ? " ms" : " us");
 }
 
 }  // namespace
 
 Scheduler::Scheduler(Options options, std::vector<std::unique_ptr<ModelInstance>> instances)
-    : options_(WithOneClock(std::move(options))),
+    : options_(Completed(std::move(options))),
       batcher_(options_.batching),
+      line_(options_.queue_depth),
+      load_(instances.size()),
+      waits_(EstimateOf(options_.batching, instances.size()), &cost_),
       arrivals_(options_.queue_depth) {
   for (std::unique_ptr<ModelInstance>& instance : instances) {
     instances_.push_back(std::make_unique<Instance>(std::move(instance), options_.batch));
+    instances_.back()->number = instances_.size() - 1;
   }
   const MutexLock lock(mutex_);
   for (const auto& instance : instances_) idle_.push_back(instance.get());
-  // Twice the depth: the line is moved to the front at most once in `queue_depth` requests.
-  line_.reserve(2 * options_.queue_depth);
+  chosen_.reserve(options_.batch.requests_max);
 }
 
 Scheduler::~Scheduler() {
-  std::vector<RequestPtr> left;
+  RequestList left;
   {
     const MutexLock lock(mutex_);
     DrainArrivals();
-    for (RequestPtr& request : Line()) left.push_back(std::move(request));
+    // As late as can be, so that everybody is.
+    (void)line_.Front(kNever, SIZE_MAX, &left);
   }
-  for (RequestPtr& request : left) {
+  while (RequestPtr request = left.Pop()) {
     options_.batch.stats->CountFailure(FailureReason::kCancelled);
     End(std::move(request), Unavailable(options_.model, " stopped before the request ran"));
   }
@@ -69,13 +92,42 @@ void Scheduler::Submit(RequestPtr request) {
                                                       "process was forked: load it here"));
   }
   if (request->submitted_ns == 0) request->submitted_ns = options_.now();
+  Nanos expected = 0;
+  if (request->deadline_ns != kNever && IsHopeless(*request, &expected)) {
+    options_.batch.stats->CountFailure(FailureReason::kRejected);
+    const Nanos left = request->deadline_ns - request->submitted_ns;
+    return End(std::move(request),
+               Unavailable(options_.model, " is busy: the request would be answered in about ",
+                           About(expected), ", its deadline is in ", About(left)));
+  }
   if (!ReservePlace()) {
     options_.batch.stats->CountFailure(FailureReason::kRejected);
     return End(std::move(request), ResourceExhausted("the queue of ", options_.model, " is full: ",
                                                      options_.queue_depth, " requests wait"));
   }
+  if (request->deadline_ns != kNever) deadlines_.fetch_add(1, std::memory_order_relaxed);
   // Whoever has a place finds a cell: at most queue_depth are taken.
   FS_CHECK(arrivals_.TryPush(std::move(request)));
+}
+
+bool Scheduler::IsHopeless(const InferenceRequest& request, Nanos* expected) {
+  const Nanos now = request.submitted_ns;
+  const Nanos left = request.deadline_ns - now;
+  if (left <= 0) return false;  // It is late already, and ends as such.
+  const WaitEstimate::Answer answer =
+      waits_.Expect(now, queue_depth(), request.input_bytes, request.rows);
+  *expected = answer.after;
+  if (answer.after <= left) return false;
+  // What refuses everybody is never learned anew: now and then one may try.
+  const Nanos try_after = std::clamp(2 * answer.after, kTryAfterMin, kTryAfterMax);
+  Nanos tried = tried_ns_.load(std::memory_order_relaxed);
+  return now - std::max(tried, answer.learned_ns) < try_after ||
+         !tried_ns_.compare_exchange_strong(tried, now, std::memory_order_relaxed,
+                                            std::memory_order_relaxed);
+}
+
+Nanos Scheduler::ExpectedWait() const {
+  return waits_.ExpectAverage(options_.now(), queue_depth());
 }
 
 void Scheduler::Wake() {
@@ -148,69 +200,85 @@ Scheduler::Step Scheduler::RunSome() {
 }
 
 Scheduler::Look Scheduler::LookForWork(Looker looker, Nanos cost_max, Instance* done) {
-  std::vector<RequestPtr> dropped;  // Allocates only when there are some.
+  RequestList dropped;
   Look look;
   {
     const MutexLock lock(mutex_);
     if (done != nullptr) GiveBack(done);
     DrainArrivals();
     if (looker == Looker::kInstanceThread) armed_until_ = kNever;
-    if (!Line().empty() && !stopped()) look = LookLocked(looker, cost_max, &dropped);
+    if (!line_.empty() && !stopped()) look = LookLocked(looker, cost_max, &dropped);
   }
   if (look.wake) signal_.Notify();
-  if (!dropped.empty()) EndDropped(dropped, look.now);
+  EndDropped(dropped, look.now);
   return look;
 }
 
-Scheduler::Look Scheduler::LookLocked(Looker looker, Nanos cost_max,
-                                      std::vector<RequestPtr>* dropped) {
+Scheduler::Look Scheduler::LookLocked(Looker looker, Nanos cost_max, RequestList* dropped) {
   Look look;
   look.now = options_.now();
-  DropDead(look.now, dropped);
-  const auto decision = batcher_.Next(look.now, Line(), idle_.size(), &chosen_);
-  switch (decision.action) {
-    case DynamicBatcher::Action::kSleep:
-      break;
-    case DynamicBatcher::Action::kWaitUntil:
-      look.until = decision.until;
-      look.wake = looker != Looker::kInstanceThread && decision.until < armed_until_;
-      if (looker == Looker::kInstanceThread) armed_until_ = decision.until;
-      break;
-    case DynamicBatcher::Action::kRun:
-      if (cost_max != kNever && !IsCheap(cost_max)) {
-        look.wake = true;
-        break;
-      }
-      look.reason = decision.reason;
-      TakeWork(looker, &look);
-      break;
+  // Only where the batcher will look: a request that is far behind is looked at when its turn comes
+  // or by a sweep, and the mutex is not held for all of a long line.
+  const size_t size = line_.size();
+  const size_t deadlines = line_.deadlines();
+  const auto front = line_.Front(look.now, batcher_.scan_max(), dropped);
+  FreePlaces(size, deadlines);
+  const auto decision = batcher_.Next(look.now, front, idle_.size(), &chosen_);
+  if (decision.action == DynamicBatcher::Action::kWaitUntil) {
+    look.until = decision.until;
+    look.wake = looker != Looker::kInstanceThread && decision.until < armed_until_;
+    if (looker == Looker::kInstanceThread) armed_until_ = decision.until;
   }
+  if (decision.action != DynamicBatcher::Action::kRun) return look;
+  size_t bytes = 0;
+  for (const uint32_t position : chosen_) bytes += front[position]->input_bytes;
+  const Nanos likely = cost_.P90(bytes);
+  if (cost_max != kNever && likely > cost_max) {
+    look.wake = true;
+    return look;
+  }
+  look.reason = decision.reason;
+  // A caller's long run keeps it from what is left, which another instance could begin with now.
+  TakeWork(looker == Looker::kPatientCaller && likely > options_.caller_runs_max, &look);
   return look;
 }
 
 // Those in chosen_ run on an idle instance.
-void Scheduler::TakeWork(Looker looker, Look* look) {
-  // A caller's long run keeps it from what is left, which another instance could begin with now.
-  const bool is_away = looker == Looker::kPatientCaller && !IsCheap(options_.caller_runs_max);
-  look->instance = idle_.back();
+void Scheduler::TakeWork(bool is_away, Look* look) {
+  Instance& instance = *idle_.back();
   idle_.pop_back();
-  TakeOut([look](RequestPtr request) { look->instance->batch.Add(std::move(request)); });
-  look->wake = is_away && !idle_.empty() && !Line().empty();
-}
-
-bool Scheduler::IsCheap(Nanos cost_max) const {
-  size_t bytes = 0;
-  for (const uint32_t position : chosen_) bytes += line_[line_start_ + position]->input_bytes;
-  return cost_.P90(bytes) <= cost_max;
+  look->instance = &instance;
+  const size_t size = line_.size();
+  const size_t deadlines = line_.deadlines();
+  line_.TakeOut(chosen_, [&](RequestPtr request) { instance.batch.Add(std::move(request)); });
+  FreePlaces(size, deadlines);
+  look->wake = is_away && !idle_.empty() && !line_.empty();
+  load_.Note(look->now, 1);
+  waits_.NoteTake({.now = look->now,
+                   .instance = instance.number,
+                   .requests = chosen_.size(),
+                   .rows = instance.batch.rows(),
+                   .bytes = instance.batch.input_bytes(),
+                   .left = line_.size(),
+                   .idle = idle_.size()});
 }
 
 void Scheduler::GiveBack(Instance* instance) {
   idle_.push_back(instance);
+  load_.Note(instance->finished_ns, -1);
+  waits_.NoteFree(instance->number, idle_.size());
   if (instance->run_ns == kNever) return;
-  cost_.Record(instance->run_bytes, instance->run_ns);
+  cost_.Record(instance->run_bytes, instance->run_ns, instance->finished_ns);
   if (options_.near_runs_max == 0) return;
   const bool is_short = cost_.P90(instance->run_bytes) <= options_.near_runs_max;
   runs_are_short_.store(is_short, std::memory_order_relaxed);
+}
+
+double Scheduler::busy_share() const {
+  if (was_forked()) return 0;
+  const Nanos now = options_.now();
+  const MutexLock lock(mutex_);
+  return load_.Load(now);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -218,53 +286,15 @@ void Scheduler::GiveBack(Instance* instance) {
 
 void Scheduler::DrainArrivals() {
   RequestPtr request;
-  while (arrivals_.TryPop(&request)) {
-    if (line_.size() == line_.capacity()) {
-      line_.erase(line_.begin(), line_.begin() + static_cast<std::ptrdiff_t>(line_start_));
-      line_start_ = 0;
-    }
-    line_.push_back(std::move(request));
-  }
+  while (arrivals_.TryPop(&request)) line_.Push(std::move(request));
 }
 
-// Only where the batcher will look: a request that is far behind is looked at when its turn comes,
-// and the mutex is not held for all of a long line.
-void Scheduler::DropDead(Nanos now, std::vector<RequestPtr>* dropped) {
-  const std::span<RequestPtr> line = Line();
-  size_t live = 0;  // Of a prefix that grows until it has as many as the batcher looks at.
-  chosen_.clear();
-  for (uint32_t i = 0; i < line.size() && live < batcher_.scan_max(); ++i) {
-    const bool dead =
-        line[i]->deadline_ns < now || line[i]->cancelled.load(std::memory_order_relaxed);
-    if (dead) {
-      chosen_.push_back(i);
-    } else {
-      ++live;
-    }
-  }
-  TakeOut([dropped](RequestPtr request) { dropped->push_back(std::move(request)); });
-}
-
-// Calls `take` with each request whose position is in chosen_ (ascending).
-template <typename Take>
-void Scheduler::TakeOut(Take take) {
-  if (chosen_.empty()) return;
-  const std::span<RequestPtr> line = Line();
-  for (const uint32_t position : chosen_) take(std::move(line[position]));
-  // Those who were passed over close ranks behind the last one taken; nobody overtakes.
-  size_t to = chosen_.back() + size_t{1};
-  if (to != chosen_.size()) {
-    for (size_t from = to; from-- > 0;) {
-      if (line[from] != nullptr) line[--to] = std::move(line[from]);
-    }
-  }
-  line_start_ += chosen_.size();
-  if (line_start_ == line_.size()) {
-    line_.clear();
-    line_start_ = 0;
-  }
+void Scheduler::FreePlaces(size_t size_before, size_t deadlines_before) {
+  const size_t deadlines = deadlines_before - line_.deadlines();
+  if (deadlines > 0) deadlines_.fetch_sub(deadlines, std::memory_order_relaxed);
+  const size_t left = size_before - line_.size();
   // SYNC(place-freed): the arrival's cell was freed above or long ago; its place may be taken.
-  waiting_.fetch_sub(chosen_.size(), std::memory_order_release);
+  if (left > 0) waiting_.fetch_sub(left, std::memory_order_release);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -276,23 +306,8 @@ Batch::Outcome Scheduler::Run(const Look& look) {
   instance.run_bytes = instance.batch.input_bytes();
   const Batch::Outcome outcome = instance.batch.Run(*instance.model, look.now);
   instance.run_ns = outcome.together ? outcome.took : kNever;
+  instance.finished_ns = outcome.finished;
   return outcome;
-}
-
-void Scheduler::EndDropped(std::vector<RequestPtr>& dropped, Nanos now) {
-  ServableStats& stats = *options_.batch.stats;
-  for (RequestPtr& request : dropped) {
-    if (request->cancelled.load(std::memory_order_relaxed)) {
-      stats.CountFailure(FailureReason::kCancelled);
-      End(std::move(request), Status(Code::kCancelled, "the request was cancelled before it ran"));
-      continue;
-    }
-    stats.CountFailure(FailureReason::kDeadline);
-    const Nanos late = now - request->deadline_ns;
-    End(std::move(request),
-        Status(Code::kDeadlineExceeded, StrCat("the request waited for ", options_.model, " until ",
-                                               late / kMicrosecond, " us past its deadline")));
-  }
 }
 
 void Scheduler::Stop() {
@@ -311,14 +326,21 @@ Nanos Scheduler::Rehearse(size_t index, std::span<const BatchInput> inputs, int6
     SlabPool* pool;
   };
   Instance* const instance = instances_[index].get();
+  const Nanos started = options_.now();
   {
     const MutexLock lock(mutex_);
     if (std::erase(idle_, instance) == 0) return kNever;
+    load_.Note(started, 1);
   }
   Discard discard(options_.batch.pool);
-  const Nanos started = options_.now();
-  const bool ok = instance->model->Run(inputs, rows, discard).ok();
-  const Nanos took = options_.now() - started;
+  bool ok = false;
+  try {
+    ok = instance->model->Run(inputs, rows, discard).ok();
+  } catch (const std::bad_alloc&) {
+    ok = false;  // Then nothing is learned.
+  }
+  instance->finished_ns = options_.now();
+  const Nanos took = instance->finished_ns - started;
   instance->run_bytes = 0;
   for (const BatchInput& input : inputs) instance->run_bytes += input.tensor.bytes.size();
   instance->run_ns = ok && learn ? took : kNever;

@@ -6,7 +6,8 @@
 // idle instance; never during a run.
 //
 // Invariants:
-//   1. At most `queue_depth` requests wait: in arrivals_ or in the line. waiting_ counts both.
+//   1. At most `queue_depth` requests wait: in arrivals_ or in the line. waiting_ counts both, and
+//      deadlines_ those of them that have a deadline.
 //   2. A request leaves the queue once: into a batch, which ends it, or dropped, which ends it.
 //      Requests are ended outside the mutex, since a sink may do anything.
 //   3. An instance is in idle_ or held by exactly one thread.
@@ -24,7 +25,10 @@
 //      A thread that gives an instance back without another look (RunUntil, once `done`) ends in
 //      b: it notifies if something waits. Whoever relied on it looked before it gave back, under
 //      the same mutex, so it sees that their requests wait.
-//   5. In a child of fork() everything here is a hull: another thread may have held the mutex, or
+//   5. Nothing here allocates once it is made, except for the text of errors, and that may fail:
+//   the
+//      request then ends with Status::OutOfMemory.
+//   6. In a child of fork() everything here is a hull: another thread may have held the mutex, or
 //      stood in the middle of a push. Nothing is locked, run or ended there but what is submitted
 //      there, which ends at once.
 //
@@ -47,6 +51,9 @@
 #include "serving/scheduling/batch.h"
 #include "serving/scheduling/cost_model.h"
 #include "serving/scheduling/dynamic_batcher.h"
+#include "serving/scheduling/load_meter.h"
+#include "serving/scheduling/wait_estimate.h"
+#include "serving/scheduling/waiting_line.h"
 #include "serving/servable_stats.h"
 #include "sync/mpsc_queue.h"
 #include "sync/signal.h"
@@ -79,6 +86,13 @@ class Scheduler {
   Nanos RunHere(Nanos budget) FS_EXCLUDES(mutex_);
   void RunUntil(const std::atomic<bool>& done) FS_EXCLUDES(mutex_);
   void Wake();
+  Nanos Sweep() FS_EXCLUDES(sweep_mutex_, mutex_);
+  void NoteCancelled() {
+    // SYNC(request-cancelled): the request's own flag, set before, is visible to the sweep.
+    was_cancelled_.store(true, std::memory_order_release);
+  }
+  Nanos ExpectedWait() const;
+  double busy_share() const FS_EXCLUDES(mutex_);
   // Whether this process was forked since the scheduler was made.
   bool was_forked() const { return ForkedSince(fork_generation_); }
   size_t queue_depth() const { return waiting_.load(std::memory_order_relaxed); }
@@ -111,9 +125,11 @@ class Scheduler {
         : model(std::move(model)), batch(options) {}
     std::unique_ptr<ModelInstance> model;
     Batch batch;
-    // Of the last run, for the cost model.
+    size_t number = 0;
+    // Of the last run, for what is learned of it when the instance is given back.
     size_t run_bytes = 0;
     Nanos run_ns = kNever;
+    Nanos finished_ns = 0;
   };
 
   // What a look for work found.
@@ -129,25 +145,28 @@ class Scheduler {
   // Gives `done` back, if there is one, and takes the next work that is likely to cost at most
   // `cost_max`. Ends what was dropped on the way.
   Look LookForWork(Looker looker, Nanos cost_max, Instance* done) FS_EXCLUDES(mutex_);
-  Look LookLocked(Looker looker, Nanos cost_max, std::vector<RequestPtr>* dropped)
-      FS_REQUIRES(mutex_);
-  void TakeWork(Looker looker, Look* look) FS_REQUIRES(mutex_);
+  Look LookLocked(Looker looker, Nanos cost_max, RequestList* dropped) FS_REQUIRES(mutex_);
+  void TakeWork(bool is_away, Look* look) FS_REQUIRES(mutex_);
   void GiveBack(Instance* instance) FS_REQUIRES(mutex_);
   void NotifyInstances();
   void DrainArrivals() FS_REQUIRES(mutex_);
-  void DropDead(Nanos now, std::vector<RequestPtr>* dropped) FS_REQUIRES(mutex_);
-  bool IsCheap(Nanos cost_max) const FS_REQUIRES(mutex_);
-  template <typename Take>
-  void TakeOut(Take take) FS_REQUIRES(mutex_);
-  std::span<RequestPtr> Line() FS_REQUIRES(mutex_) { return std::span(line_).subspan(line_start_); }
+  Nanos SweepLine(Nanos now, RequestList* dropped) FS_REQUIRES(sweep_mutex_) FS_EXCLUDES(mutex_);
+  bool BeginSweep(Nanos now, bool was_cancelled) FS_REQUIRES(mutex_);
+  bool SweepSome(Nanos now, RequestList* dropped) FS_REQUIRES(mutex_);
+  // Gives back the places of those who left the line since it had so many.
+  void FreePlaces(size_t size_before, size_t deadlines_before) FS_REQUIRES(mutex_);
 
   Batch::Outcome Run(const Look& look);
-  void EndDropped(std::vector<RequestPtr>& dropped, Nanos now);
+  void EndDropped(RequestList& dropped, Nanos now);
   [[nodiscard]] bool ReservePlace();
+  // Whether it had better end now than when it is late. What it would have had to wait is put into
+  // `expected`.
+  bool IsHopeless(const InferenceRequest& request, Nanos* expected);
   static void End(RequestPtr request, Status status);
 
   // Requests in arrivals_ and in the line.
   alignas(64) std::atomic<size_t> waiting_{0};
+  std::atomic<size_t> deadlines_{0};
   const Options options_;
   const DynamicBatcher batcher_;
   const uint32_t fork_generation_ = ForkGeneration();
@@ -158,13 +177,20 @@ class Scheduler {
   std::atomic<bool> runs_are_short_{false};
   std::atomic<int> near_cpu_{-1};
 
-  Mutex mutex_;
-  // Requests in order of arrival from line_start_ on; before it are empty places.
-  std::vector<RequestPtr> line_ FS_GUARDED_BY(mutex_);
-  size_t line_start_ FS_GUARDED_BY(mutex_) = 0;
+  // Something that waits may have been cancelled since the last sweep.
+  std::atomic<bool> was_cancelled_{false};
+  // When a request that looked hopeless was last let through.
+  std::atomic<Nanos> tried_ns_{0};
+
+  Mutex sweep_mutex_;  // One sweep at a time. Taken before mutex_.
+  mutable Mutex mutex_;
+  WaitingLine line_ FS_GUARDED_BY(mutex_);
   std::vector<Instance*> idle_ FS_GUARDED_BY(mutex_);
   std::vector<uint32_t> chosen_ FS_GUARDED_BY(mutex_);
-  CostModel cost_ FS_GUARDED_BY(mutex_);
+  LoadMeter load_ FS_GUARDED_BY(mutex_);
+  // Written under mutex_, read by any thread.
+  CostModel cost_;
+  WaitEstimate waits_;
   // An instance's thread looks again by then on its own.
   Nanos armed_until_ FS_GUARDED_BY(mutex_) = kNever;
 

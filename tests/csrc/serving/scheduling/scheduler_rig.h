@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <utility>
@@ -14,6 +15,14 @@
 #include "serving/scheduling/scheduler.h"
 
 namespace fastserve {
+
+// A clock that stands still until the test moves it.
+struct VirtualClock {
+  static inline std::atomic<Nanos> now_ns{0};
+  static Nanos Now() { return now_ns.load(std::memory_order_relaxed); }
+  static void Set(Nanos now) { now_ns.store(now, std::memory_order_relaxed); }
+  static void Advance(Nanos passed) { Set(Now() + passed); }
+};
 
 struct SchedulerSettings {
   DynamicBatcher::Options batching = {.batch_rows_max = 8, .preferred_rows = {}};
