@@ -56,6 +56,8 @@ SHOWN_OTHERWISE = {
     "record-put": "one producer and one consumer without sleeping: nothing to lose but the order, "
     "which spsc_ring_test.cc shows in seeded interleavings and under ThreadSanitizer",
     "record-taken": "as record-put",
+    "request-cancelled": "a hint to sweep, set behind a flag of the request itself; what it skips "
+    "ends when it comes to the front: scheduler_sweep_test.cc, and tests/sim, where clients leave",
 }
 
 
