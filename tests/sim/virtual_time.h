@@ -80,9 +80,11 @@ class VirtualTime {
   void Run() {
     while (true) {
       if (Thread* const thread = Pick()) {
+        FS_CHECK_OP(++steps_at_once_, <, kStepsAtOnceMax);  // Somebody turns round and round.
         Resume(*thread);
         continue;
       }
+      steps_at_once_ = 0;
       Nanos next = events_.empty() ? kNever : events_.top().when;
       for (const auto& thread : threads_) {
         if (!thread->has_ended) next = std::min(next, thread->until);
@@ -144,12 +146,16 @@ class VirtualTime {
     running_ = nullptr;
   }
 
+  // More than any burst takes between two moments.
+  static constexpr uint64_t kStepsAtOnceMax = 100'000;
+
   static inline VirtualTime* current_ = nullptr;
 
   std::mt19937_64 random_;
   Nanos now_ = kSecond;  // 0 would be "not noted" to a request.
   std::priority_queue<Event> events_;
   uint64_t events_made_ = 0;
+  uint64_t steps_at_once_ = 0;
   std::vector<std::unique_ptr<Thread>> threads_;
   std::vector<Thread*> able_;
   Thread* running_ = nullptr;
