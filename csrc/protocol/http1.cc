@@ -264,6 +264,10 @@ bool HeadParser::TakeConnection(std::string_view value) {
 }
 
 bool HeadParser::CheckTarget() {
+  // Readers that know tunnels end such a request with its head, whatever its fields say of a body.
+  if (head_.method == "CONNECT") {
+    return Fail(400, "request line: expected a method but CONNECT, this is no proxy");
+  }
   if (head_.target.starts_with('/')) return true;
   if (head_.target == "*" && head_.method == "OPTIONS") return true;
   for (std::string_view scheme : {"http://", "https://"}) {

@@ -8,7 +8,9 @@ import pytest
 from tests.tidy import floors, tree
 
 # Suites that prove something about the whole, not about one file.
-WHOLE = ("examples", "tidy", "conformance", "sim", "attacks", "faults", "regression", "bench")
+WHOLE = (
+    "examples", "tidy", "conformance", "sim", "spin", "attacks", "faults", "regression", "bench"
+)  # fmt: skip
 
 
 def dead_headers(sources: Sequence[tree.Source]) -> Iterator[tree.Violation]:

@@ -126,7 +126,8 @@ TEST(Http1Head, TakesAnAsteriskFromOptionsAlone) {
   EXPECT_EQ(ReadThreeWays("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"),
             "OPTIONS * [Host=a] none keep 31");
   ExpectRefused("GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400, "begins with '/'");
-  ExpectRefused("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 400, "begins with '/'");
+  ExpectRefused("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 400, "CONNECT");
+  ExpectRefused("CONNECT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", 400, "CONNECT");
 }
 
 TEST(Http1Head, RefusesRequestLinesThatAreNone) {
