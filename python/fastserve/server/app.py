@@ -27,8 +27,9 @@ from fastserve.control.manager import Manager, Model
 from fastserve.control.repository import ModelSource
 from fastserve.errors import Error
 from fastserve.server import banner, logs
+from fastserve.server.acceptor import Acceptor, connections_that_fit
 from fastserve.server.housekeeping import Housekeeper
-from fastserve.server.listen import BACKLOG, url_of
+from fastserve.server.listen import url_of
 from fastserve.server.routes import INTERNAL, Response, Router, error_response
 from fastserve.server.transport import connection_factory
 
@@ -92,13 +93,16 @@ class Server:
             self._router.on_control,
             body_bytes_max=options.body_bytes_max,
             in_flight_bytes_max=options.in_flight_bytes_max,
-            connections_max=options.connections_max,
+            connections_max=connections_that_fit(options.connections_max),
             head_timeout_ns=options.head_timeout_ns,
             body_timeout_ns=options.body_timeout_ns,
             idle_timeout_ns=options.idle_timeout_ns,
             access_log=options.access_log,
         )
-        self._housekeeper = Housekeeper(self._gateway, loop, logs_access=options.access_log)
+        self._housekeeper = Housekeeper(
+            self._gateway, loop, logs_access=options.access_log, look_after=self._check_acceptors
+        )
+        self._acceptors: list[Acceptor] = []
         self._stop: asyncio.Future[int] = loop.create_future()
         self._loaded = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,7 +119,9 @@ class Server:
         self._handle_signals()
         self._loop.add_reader(self._gateway.fd, self._gateway.drain)
         make = connection_factory(self._gateway, self._housekeeper.on_connection)
-        servers = [await self._listen(make, sock) for sock in self._sockets]
+        self._acceptors = [Acceptor(self._loop, make, sock) for sock in self._sockets]
+        for acceptor in self._acceptors:
+            await acceptor.start()
         logs.info(f"listening on {self._url}", {"event": "listening", "url": self._url})
         # A daemon: a signal must be able to end the process while an engine reads a large file.
         threading.Thread(target=self._load, name="loader", daemon=True).start()
@@ -125,18 +131,14 @@ class Server:
             # While it still listens: afterwards, the next server may have put its own there.
             if self._options.unix_socket:
                 Path(self._options.unix_socket).unlink(missing_ok=True)
-            for server in servers:
-                server.close()
+            for acceptor in self._acceptors:
+                acceptor.close()
         await self._drain()
         return status
 
-    async def _listen(
-        self, make: Callable[[], asyncio.BaseProtocol], sock: socket.socket
-    ) -> asyncio.Server:
-        if sock.family == socket.AF_UNIX:
-            return await self._loop.create_unix_server(make, sock=sock, backlog=BACKLOG)
-        # TCP_NODELAY is what both loops set on every connection they accept.
-        return await self._loop.create_server(make, sock=sock, backlog=BACKLOG)
+    def _check_acceptors(self) -> None:
+        for acceptor in self._acceptors:
+            acceptor.check()
 
     # -- Loading -----------------------------------------------------------------------------
 
