@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test bench micro lint format sanitize sanitize-e2e fuzz wheel clean
+.PHONY: help setup run test bench micro lint format sanitize sanitize-e2e soak fuzz wheel clean
 
 PYTHON ?= python3
 # `make test EXTRAS=test,train` also installs what the slower tests need.
@@ -82,6 +82,10 @@ SERVER_SUITES := tests/test_cores.py tests/conformance tests/attacks tests/pytho
 sanitize-e2e: setup ## The suites that talk to servers, whose core runs under ASan with UBSan, then TSan.
 	@$(BIN)/pytest $(SERVER_SUITES) --core-preset=asan $(ARGS)
 	@$(BIN)/pytest $(SERVER_SUITES) --core-preset=tsan $(ARGS)
+
+soak: setup ## An hour of mixed and hostile traffic (DURATION=5m, RATE=150, CORE=asan): nothing lost or grown.
+	@$(BIN)/python -m tools.soak $(if $(DURATION),--duration=$(DURATION)) $(if $(RATE),--rate=$(RATE)) \
+	  $(if $(CORE),--core-preset=$(CORE)) $(ARGS)
 
 fuzz: setup ## Each fuzz target for SECONDS_EACH (20), from its committed corpus.
 	@$(BIN)/python tools/fuzz.py --seconds=$(or $(SECONDS_EACH),20)
