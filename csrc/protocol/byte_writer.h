@@ -5,7 +5,7 @@
 //   ByteWriter::Storage bytes = out.Release();   // handed to the socket, nothing copied
 //
 // Clear() keeps the capacity, so that a writer that is reused stops allocating. Memory that cannot
-// be had stops the process: a response that was already computed has no better place to go.
+// be had stops the process, so whatever has a size that a request chose asks TryReserve first.
 // Threads: none; one writer belongs to one thread.
 #pragma once
 
@@ -49,6 +49,11 @@ class ByteWriter {
     if (capacity_ - size_ < bytes) Grow(bytes);
     return bytes_.get() + size_;
   }
+  // Makes room as Reserve does; false, with the contents as they were, if there is no memory for
+  // it.
+  [[nodiscard]] bool TryReserve(size_t bytes) {
+    return capacity_ - size_ >= bytes || TryGrow(bytes);
+  }
   // The first `bytes` of what Reserve gave are written.
   void Advance(size_t bytes) {
     FS_CHECK_OP(bytes, <=, capacity_ - size_);
@@ -84,13 +89,21 @@ class ByteWriter {
   }
 
  private:
+  void Grow(size_t bytes) { FS_CHECK(TryGrow(bytes)); }
+
   // Doubling, so that appending n bytes copies O(n); 512 holds the head of a small response.
-  void Grow(size_t bytes) {
-    const size_t capacity = std::max({size_ + bytes, 2 * capacity_, size_t{512}});
-    char* const held = bytes_.release();  // realloc frees or keeps it.
-    bytes_.reset(static_cast<char*>(std::realloc(held, capacity)));
-    FS_CHECK(bytes_ != nullptr);
+  [[nodiscard]] bool TryGrow(size_t bytes) {
+    size_t capacity = std::max({size_ + bytes, 2 * capacity_, size_t{512}});
+    void* grown = std::realloc(bytes_.get(), capacity);
+    if (grown == nullptr && capacity > size_ + bytes) {
+      capacity = size_ + bytes;
+      grown = std::realloc(bytes_.get(), capacity);
+    }
+    if (grown == nullptr) return false;
+    static_cast<void>(bytes_.release());  // realloc has freed it, or it is the same.
+    bytes_.reset(static_cast<char*>(grown));
     capacity_ = capacity;
+    return true;
   }
 
   std::unique_ptr<char, Free> bytes_;

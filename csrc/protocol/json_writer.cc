@@ -18,8 +18,13 @@ namespace {
 
 // Enough for any element and its comma: 24 for the longest double, 20 for an integer.
 constexpr size_t kElementBytesMax = 32;
-// Elements between two calls of Reserve.
+// Elements between two looks at the room that is left.
 constexpr size_t kChunkElements = 256;
+// Of room behind whatever has a size that a request chose: brackets, and the next tensor's head.
+constexpr size_t kSpareBytes = 4096;
+// Of a string, which `\u001f` for each byte makes no longer than this without being counted.
+constexpr size_t kUncountedBytesMax = 4096;
+constexpr size_t kEscapedBytesMax = 6;
 
 constexpr std::array<bool, 256> MakePlainBytes() {
   std::array<bool, 256> plain{};
@@ -152,12 +157,16 @@ Status NotFinite(std::string_view name, size_t index, double value) {
                          ", which JSON has no number for; ask for binary output (binary_data)");
 }
 
+Status NoMemory() { return Unavailable("no memory for the answer, try again later"); }
+
 template <typename T>
 Status AppendNumbers(std::string_view name, std::span<const std::byte> bytes, ByteWriter* out) {
   const size_t elements = bytes.size() / sizeof(T);
   for (size_t begin = 0; begin < elements; begin += kChunkElements) {
     const size_t end = std::min(elements, begin + kChunkElements);
-    char* const start = out->Reserve((end - begin) * kElementBytesMax);
+    const size_t bytes_max = (end - begin) * kElementBytesMax;
+    if (!out->TryReserve(bytes_max + kSpareBytes)) return NoMemory();
+    char* const start = out->Reserve(bytes_max);
     char* at = start;
     for (size_t i = begin; i < end; ++i) {
       T value;  // Rows of a batch and engines' memory need not be aligned.
@@ -176,11 +185,13 @@ Status AppendNumbers(std::string_view name, std::span<const std::byte> bytes, By
   return {};
 }
 
-void AppendBools(std::span<const std::byte> bytes, ByteWriter* out) {
+Status AppendBools(std::span<const std::byte> bytes, ByteWriter* out) {
+  if (!out->TryReserve(bytes.size() * sizeof "false" + kSpareBytes)) return NoMemory();
   for (size_t i = 0; i < bytes.size(); ++i) {
     if (i > 0) out->Append(',');
     out->Append(bytes[i] != std::byte{0} ? "true" : "false");
   }
+  return {};
 }
 
 Status AppendStrings(std::string_view name, std::span<const std::byte> bytes, ByteWriter* out) {
@@ -194,6 +205,7 @@ Status AppendStrings(std::string_view name, std::span<const std::byte> bytes, By
                              " is not valid UTF-8, so JSON cannot carry it; ask for binary output "
                              "(binary_data)");
     }
+    FS_RETURN_IF_ERROR(ReserveJsonString(text, out));
     if (i > 0) out->Append(',');
     AppendJsonString(text, out);
     bytes = bytes.subspan(sizeof length + length);
@@ -204,8 +216,7 @@ Status AppendStrings(std::string_view name, std::span<const std::byte> bytes, By
 Status AppendElements(std::string_view name, const Tensor& tensor, ByteWriter* out) {
   switch (tensor.type) {
     case DataType::kBool:
-      AppendBools(tensor.bytes, out);
-      return {};
+      return AppendBools(tensor.bytes, out);
     case DataType::kUint8:
       return AppendNumbers<uint8_t>(name, tensor.bytes, out);
     case DataType::kUint16:
@@ -256,6 +267,18 @@ void AppendJsonString(std::string_view text, ByteWriter* out) {
     text.remove_prefix(std::max(sequence, size_t{1}));
   }
   out->Append('"');
+}
+
+Status ReserveJsonString(std::string_view text, ByteWriter* out) {
+  size_t bytes = text.size() * kEscapedBytesMax;
+  if (text.size() > kUncountedBytesMax) {
+    bytes = 0;
+    for (const char byte : text) {
+      const auto code = static_cast<uint8_t>(byte);
+      bytes += kPlainBytes[code] ? 1 : kEscapedBytesMax / (code < 0x80 ? 1 : 2);
+    }
+  }
+  return out->TryReserve(bytes + kSpareBytes) ? Status() : NoMemory();
 }
 
 void AppendJsonInteger(uint64_t value, ByteWriter* out) {

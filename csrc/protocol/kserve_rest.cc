@@ -190,6 +190,7 @@ Status DecodeRawBinary(std::span<const std::byte> body, std::span<const TensorSp
 Status EncodeInferResponse(const InferResult& result, std::span<const InferResultOutput> outputs,
                            ByteWriter* out) {
   const size_t size_before = out->size();
+  FS_RETURN_IF_ERROR(ReserveJsonString(result.id, out));
   out->Append('{');
   if (result.has_id) {
     out->Append("\"id\":");

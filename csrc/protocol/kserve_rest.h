@@ -144,7 +144,8 @@ struct InferResultOutput {
 // Appends the JSON part of a response. A binary output carries its size; its bytes are for the
 // caller to send behind the JSON, in order.
 //
-// Errors: INVALID_ARGUMENT for what JSON cannot say (json_writer.h); nothing is appended then.
+// Errors: INVALID_ARGUMENT for what JSON cannot say, UNAVAILABLE without memory for it
+// (json_writer.h); nothing is appended then.
 Status EncodeInferResponse(const InferResult& result, std::span<const InferResultOutput> outputs,
                            ByteWriter* out);
 
