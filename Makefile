@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test bench micro lint format draw hooks sanitize fuzz wheel clean
+.PHONY: help setup run test bench micro lint format draw hooks sanitize sanitize-e2e soak fuzz wheel clean
 
 PYTHON ?= python3
 # `make test EXTRAS=test,train` also installs what the slower tests need.
@@ -19,7 +19,7 @@ comma := ,
 CORE_SOURCES := $(shell find csrc kernels -name '*.h' -o -name '*.cc' -o -name '*.cu')
 
 help: ## Say what the targets do.
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
 
 # -- Setting up ----------------------------------------------------------------------------------
 
@@ -84,6 +84,15 @@ draw: setup ## Write anew the parts of documents that are made from tables of th
 sanitize: setup ## The C++ tests under ASan with UBSan, then under TSan.
 	@$(BIN)/pytest tests/csrc tests/kernels --cpp-preset=asan $(ARGS)
 	@$(BIN)/pytest tests/csrc tests/kernels --cpp-preset=tsan $(ARGS)
+
+SERVER_SUITES := tests/test_cores.py tests/conformance tests/attacks tests/python/server
+sanitize-e2e: setup ## The suites that talk to servers, whose core runs under ASan with UBSan, then TSan.
+	@$(BIN)/pytest $(SERVER_SUITES) --core-preset=asan $(ARGS)
+	@$(BIN)/pytest $(SERVER_SUITES) --core-preset=tsan $(ARGS)
+
+soak: setup ## An hour of mixed and hostile traffic (DURATION=5m, RATE=150, CORE=asan): nothing lost or grown.
+	@$(BIN)/python -m tools.soak $(if $(DURATION),--duration=$(DURATION)) $(if $(RATE),--rate=$(RATE)) \
+	  $(if $(CORE),--core-preset=$(CORE)) $(ARGS)
 
 fuzz: setup ## Each fuzz target for SECONDS_EACH (20), from its committed corpus.
 	@$(BIN)/python tools/fuzz.py --seconds=$(or $(SECONDS_EACH),20)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import proc, served
+from tests import cores, proc, served
 from tests.cpp_items import CppTestFile
 
 
@@ -16,6 +16,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=["dev", "asan", "tsan"],
         help="how the C++ tests are built (see CMakePresets.json)",
     )
+    parser.addoption(
+        "--core-preset",
+        choices=cores.PRESETS,
+        help="run every server under test with an extension module built so (see tests/cores.py)",
+    )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """After it is known that there is anything to run: a module takes minutes to build."""
+    if session.items and not session.config.getoption("collectonly"):
+        cores.choose(session.config.getoption("--core-preset"))
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CppTestFile | None:
@@ -29,6 +40,29 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     if preset == "asan" and not proc.IS_OURS:
         return "C++ preset: asan, without leaks: this /proc is not of this process namespace"
     return f"C++ preset: {preset}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None]:
+    yield from _checked()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None]:
+    yield from _checked()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None]:
+    yield from _checked()
+
+
+def _checked() -> Generator[None]:
+    """What a sanitizer said meanwhile counts more than what the test found wrong because of it."""
+    try:
+        yield
+    finally:
+        cores.check()
 
 
 @pytest.hookimpl(wrapper=True)

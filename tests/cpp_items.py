@@ -31,9 +31,12 @@ CASE_TIMEOUT_S = 120
 OUTPUT_TAIL_LINES = 60
 
 SANITIZER_OPTIONS = {
-    "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1",
+    # Memory that cannot be had is an error that the core answers.
+    "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1"
+    ":allocator_may_return_null=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
-    "TSAN_OPTIONS": f"halt_on_error=1:second_deadlock_stack=1:suppressions={ROOT}/tests/tsan.supp",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1:allocator_may_return_null=1"
+    f":suppressions={ROOT}/tests/tsan.supp",
 }
 
 

@@ -21,11 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
+
+from tests import cores
 
 EXECUTABLE = Path(sys.executable).with_name("fastserve")
 MODELS = Path(__file__).parent / "models"
@@ -132,9 +134,18 @@ class Server:
 
     running: ClassVar[list["Server"]] = []
 
-    def __init__(self, repository: Path, *flags: str) -> None:
-        self._command = [str(EXECUTABLE), "run", str(repository), "--port", "0", *flags]
+    def __init__(
+        self,
+        repository: Path,
+        *flags: str,
+        environment: Mapping[str, str] = {},
+        prefix: Sequence[str] = (),
+    ) -> None:
+        """`prefix` is a command that becomes the server, as prlimit does."""
+        command = [str(EXECUTABLE), "run", str(repository), "--port", "0", *flags]
+        self._command = [*prefix, *command]
         self._models = sorted(path.name for path in repository.iterdir())
+        self._environment = environment
         self.port = 0
 
     def __enter__(self) -> Self:
@@ -147,7 +158,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            env=settings,
+            env={**settings, **cores.environment(), **self._environment},
         )
         try:
             self._wait_until_ready()
@@ -164,19 +175,35 @@ class Server:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.running.remove(self)
         try:
-            if kind is None:
-                self.check_healthy()
-            self._child.terminate()
+            if self in self.running:
+                self.running.remove(self)
+                if kind is None:
+                    self.check_healthy()
+                self._terminate()
+        finally:
+            self._kill()
+
+    def end(self) -> None:
+        """SIGTERM, whatever goes on; it must end with status 0. The log can still be read."""
+        self.running.remove(self)
+        self._terminate()
+
+    def kill(self) -> None:
+        """SIGKILL, from which nothing can protect itself."""
+        self.running.remove(self)
+        self._child.kill()
+        self._child.wait()
+
+    def _terminate(self) -> None:
+        self._child.terminate()
+        try:
             code = self._child.wait(STOP_TIMEOUT_S)
-            assert code == 0, f"the server ended with {_ending(code)}:\n{self.log_tail()}"
         except subprocess.TimeoutExpired:
             raise AssertionError(
                 f"the server ran on for {STOP_TIMEOUT_S:.0f} s after SIGTERM:\n{self.log_tail()}"
             ) from None
-        finally:
-            self._kill()
+        assert code == 0, f"the server ended with {_ending(code)}:\n{self.log_tail()}"
 
     @property
     def address(self) -> str:
@@ -240,10 +267,11 @@ class Server:
 
     def log_tail(self) -> str:
         """The last lines that the server printed."""
-        lines = self._log_text().splitlines()
+        lines = self.log_text().splitlines()
         return "\n".join(lines[-LOG_TAIL_LINES:]) or "(it printed nothing)"
 
-    def _log_text(self) -> str:
+    def log_text(self) -> str:
+        """All that the server printed."""
         # Not seek(): the server shares our position in the file.
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
@@ -258,7 +286,7 @@ class Server:
         """Until every load was tried; a model that did not load is a failure that says why."""
 
         def is_ready() -> bool:
-            said = re.search(rf"http://{re.escape(HOST)}:(\d+)\s", self._log_text())
+            said = re.search(rf"http://{re.escape(HOST)}:(\d+)\s", self.log_text())
             if said is None:
                 return False
             self.port = int(said[1])

@@ -95,6 +95,13 @@ class Wire:
         self._socket.settimeout(TIMEOUT_S)
         return sent
 
+    def read_byte(self) -> bool:
+        """One byte; False when the server closed."""
+        try:
+            return bool(self._socket.recv(1))
+        except ConnectionResetError:
+            return False
+
     def end_sending(self) -> None:
         with contextlib.suppress(OSError):  # It may be closed already.
             self._socket.shutdown(socket.SHUT_WR)

@@ -8,6 +8,10 @@
 namespace fastserve {
 namespace {
 
+// What the writer of JSON keeps from one answer to the next: a large one must not hold its memory
+// for as long as the server lives.
+constexpr size_t kKeptJsonBytes = size_t{1} << 20;
+
 bool IsWithin(std::span<const std::byte> inner, std::span<const std::byte> outer) {
   return inner.data() >= outer.data() && inner.data() < outer.data() + outer.size();
 }
@@ -118,6 +122,7 @@ Status InferCodec::EncodeResponse(Exchange& exchange, EncodedBody* out) {
     out->tensors.push_back({{bytes, output.tensor.bytes.size()}, output.owner});
     out->tensor_bytes += output.tensor.bytes.size();
   }
+  if (json_.capacity() > kKeptJsonBytes) json_ = ByteWriter();
   json_.Clear();
   const InferResult result{.model_name = servable.name(),
                            .model_version = servable.version_text(),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fastserve.cli.finding import Finding, ok, warn
 from fastserve.config.options import Options
-from fastserve.server.listen import BACKLOG
+from fastserve.server.sockets.listen import BACKLOG
 
 # Beside its connections a server holds models, libraries, logs and its listening sockets.
 _OTHER_FILES = 128

@@ -12,7 +12,8 @@ from fastserve.config.units import format_bytes, format_duration_ns
 from fastserve.control.engine import onnxruntime_library
 from fastserve.control.repository import ModelSource, discover
 from fastserve.errors import Error
-from fastserve.server import listen, logs
+from fastserve.server import logs
+from fastserve.server.sockets import listen
 
 if TYPE_CHECKING:
     from fastserve.control.loader import Loader

@@ -18,7 +18,7 @@ from fastserve.server.front_end import CutOff, FrontEnd
 from fastserve.server.loops.single import SingleLoop
 from fastserve.server.routes import Router
 from fastserve.server.scrape import Scraper
-from fastserve.server.transport import Connection
+from fastserve.server.sockets.transport import Connection
 
 
 class _Connection(Connection):

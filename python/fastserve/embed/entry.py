@@ -69,5 +69,5 @@ class Entry:
         With `end_waiting`, requests that have not begun to run end with UNAVAILABLE.
         """
         servable, self._servable = self._servable, None
-        if servable is not None and end_waiting:
+        if end_waiting and isinstance(servable, _core.Servable):
             servable.end_waiting()

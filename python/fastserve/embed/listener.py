@@ -21,7 +21,7 @@ from fastserve.embed.settings import in_python
 from fastserve.embed.shared import Shared
 from fastserve.errors import Error
 from fastserve.server import logs
-from fastserve.server.listen import bind, bind_unix, url_of
+from fastserve.server.sockets.listen import bind, bind_unix, url_of
 
 # What a loop is given beyond the drain timeout before it counts as stuck.
 _GRACE_S = 5.0

@@ -29,11 +29,11 @@ from fastserve.errors import Error
 from fastserve.server import banner, logs
 from fastserve.server.debug import DebugEndpoint
 from fastserve.server.front_end import CutOff, FrontEnd
-from fastserve.server.listen import of_loop, url_of
 from fastserve.server.loops.event_loop import loop_factory, set_switch_interval
 from fastserve.server.loops.single import Loops, SingleLoop
 from fastserve.server.routes import ControlRequest, Router
 from fastserve.server.scrape import Scraper
+from fastserve.server.sockets.listen import of_loop, url_of
 
 if TYPE_CHECKING:
     from fastserve.server.loops.hand_over import HandOver

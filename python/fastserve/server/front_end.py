@@ -15,8 +15,8 @@ from typing import Any
 from fastserve import _core
 from fastserve.config.options import Options
 from fastserve.server.housekeeping import Housekeeper
-from fastserve.server.listen import BACKLOG
-from fastserve.server.transport import Connection, connection_factory
+from fastserve.server.sockets.acceptor import Acceptor, connections_that_fit
+from fastserve.server.sockets.transport import Connection, connection_factory
 
 _DRAIN_POLL_S = 0.02
 # From accept() to connection_made() asyncio takes three iterations, uvloop one.
@@ -58,7 +58,7 @@ class FrontEnd:
             on_control,
             body_bytes_max=options.body_bytes_max,
             in_flight_bytes_max=options.in_flight_bytes_max,
-            connections_max=options.connections_max,
+            connections_max=connections_that_fit(options.connections_max),
             head_timeout_ns=options.head_timeout_ns,
             body_timeout_ns=options.body_timeout_ns,
             idle_timeout_ns=options.idle_timeout_ns,
@@ -66,20 +66,19 @@ class FrontEnd:
             drain_grace_ns=options.drain_grace_ns,
             access_log=options.access_log,
         )
-        self._housekeeper = Housekeeper(self._gateway, loop, logs_access=options.access_log)
-        self._servers: list[asyncio.Server] = []
+        self._housekeeper = Housekeeper(
+            self._gateway, loop, logs_access=options.access_log, look_after=self._check_acceptors
+        )
+        self._acceptors: list[Acceptor] = []
 
     async def listen(self, sockets: Sequence[socket.socket]) -> None:
         """Accept connections on bound sockets; they are closed with the front end."""
         self._loop.add_reader(self._gateway.fd, self._gateway.drain)
         make = self.connection_factory(self._gateway, self._housekeeper.on_connection)
         for sock in sockets:
-            if sock.family == socket.AF_UNIX:
-                start = self._loop.create_unix_server(make, sock=sock, backlog=BACKLOG)
-            else:
-                # TCP_NODELAY is what both loops set on every connection they accept.
-                start = self._loop.create_server(make, sock=sock, backlog=BACKLOG)
-            self._servers.append(await start)
+            acceptor = Acceptor(self._loop, make, sock)
+            await acceptor.start()
+            self._acceptors.append(acceptor)
 
     def connection_factory(
         self, gateway: _core.Gateway, on_connection: Callable[[], None]
@@ -97,20 +96,23 @@ class FrontEnd:
         return self._gateway.debug(limit)
 
     def stop_listening(self) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._acceptors.clear()
 
     async def _stop_accepting(self) -> None:
         """Until each socket that was accepted has become a connection.
 
         asyncio would forget one whose server is closed in between, and its client would wait.
         """
-        for server in self._servers:
-            for sock in server.sockets:
-                self._loop.remove_reader(sock)  # uvloop does not listen with one, nor forget.
+        for acceptor in self._acceptors:
+            acceptor.stop()
         for _ in range(_ACCEPT_ITERATIONS):
             await asyncio.sleep(0)
+
+    def _check_acceptors(self) -> None:
+        for acceptor in self._acceptors:
+            acceptor.check()
 
     async def drain(self, limit_s: float | None = None) -> CutOff:
         """Let what is in flight finish, for the drain timeout at most; then nothing is served."""

@@ -7,6 +7,7 @@ last one.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from fastserve import _core
 from fastserve.server import access_log
@@ -18,13 +19,19 @@ BUSY_PERIOD_S = 0.1
 
 
 class Housekeeper:
-    """Threads: the loop's."""
+    """Threads: the loop's. `look_after` is called once a second while somebody is connected."""
 
     def __init__(
-        self, gateway: _core.Gateway, loop: asyncio.AbstractEventLoop, *, logs_access: bool
+        self,
+        gateway: _core.Gateway,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        logs_access: bool,
+        look_after: Callable[[], None] = lambda: None,
     ) -> None:
         self._gateway = gateway
         self._loop = loop
+        self._look_after = look_after
         self._logs_access = logs_access
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep_s = 0.0
@@ -53,6 +60,7 @@ class Housekeeper:
         now_s = self._loop.time()
         if now_s >= self._next_sweep_s:
             self._gateway.sweep()
+            self._look_after()
             self._next_sweep_s = now_s + PERIOD_S
         # A request outlives its connection when the client left: its record is still to come.
         is_needed = self._gateway.connections > 0 or self._gateway.in_flight > 0

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests import cores
+
 ROOT = Path(__file__).resolve().parents[3]
 DIGITS = ROOT / "examples" / "digits" / "digits.onnx"
 MODELS = ROOT / "tests" / "models"
@@ -124,7 +126,7 @@ def start(tmp_path) -> Iterator[Callable[..., Running]]:
         with log_path.open("wb") as log:
             process = subprocess.Popen(
                 command("run", *([] if "--port" in arguments else ["--port", "0"]), *arguments),
-                env={**CLEAN, **(environment or {})},
+                env={**CLEAN, **cores.environment(), **(environment or {})},
                 stdin=stdin,
                 stdout=log,
                 stderr=log,
@@ -152,7 +154,7 @@ def fastserve() -> Callable[..., subprocess.CompletedProcess[str]]:
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command(*arguments),
-            env={**CLEAN, **(environment or {})},
+            env={**CLEAN, **cores.environment(), **(environment or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -22,7 +22,8 @@ import time
 from collections.abc import Sequence
 
 from fastserve.errors import Error
-from fastserve.server import listen, logs
+from fastserve.server import logs
+from fastserve.server.sockets import listen
 
 _GREETING, _READY = b"fastserve 1", b"r"
 _TIMEOUT_S = 2.0

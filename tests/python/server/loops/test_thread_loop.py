@@ -13,10 +13,10 @@ import pytest
 from fastserve import _core
 from fastserve.config.options import Options
 from fastserve.errors import Error
-from fastserve.server import listen
 from fastserve.server.loops.fleet import Fleet
 from fastserve.server.loops.member import ForwardedRequest
 from fastserve.server.loops.thread_loop import ThreadLoop
+from fastserve.server.sockets import listen
 from tests.python.server.conftest import PAIR, Running, add_identity, until
 
 THREADS = ("--loops", "3", "--loop-kind", "thread")

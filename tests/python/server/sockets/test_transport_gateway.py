@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from fastserve import _core
-from fastserve.server.transport import Connection
+from fastserve.server.sockets.transport import Connection
 
 WITHIN_S = 10.0
 BODY = json.dumps(

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from fastserve.errors import Error
-from fastserve.server import listen
+from fastserve.server.sockets import listen
 
 
 def test_port_0_takes_a_free_one():

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from fastserve import _core
-from fastserve.server.transport import Connection
+from fastserve.server.sockets.transport import Connection
 
 
 class Transport:
