@@ -16,6 +16,7 @@ namespace {
 // A request that looks hopeless is let through when nothing was learned of its like for so long.
 constexpr Nanos kTryAfterMin = kSecond;
 constexpr Nanos kTryAfterMax = 10 * kSecond;
+
 Scheduler::Options Completed(Scheduler::Options options) {
   options.batch.now = options.now;
   const size_t scan_max = DynamicBatcher(options.batching).scan_max();
@@ -84,7 +85,8 @@ bool Scheduler::ReservePlace() {
   size_t waiting = waiting_.load(std::memory_order_relaxed);
   do {
     if (waiting >= options_.queue_depth) return false;
-    // SYNC(place-freed): pairs with TakeOut; the cell of whoever left is free before its place is.
+    // SYNC(place-freed): pairs with FreePlaces; the cell of whoever left is free before its place
+    // is.
   } while (!waiting_.compare_exchange_weak(waiting, waiting + 1, std::memory_order_acquire,
                                            std::memory_order_relaxed));
   return true;
@@ -93,9 +95,8 @@ bool Scheduler::ReservePlace() {
 void Scheduler::Submit(RequestPtr request) {
   if (was_forked()) [[unlikely]] {
     options_.batch.stats->CountFailure(FailureReason::kRejected);
-    return End(std::move(request), FailedPrecondition(options_.model,
-                                                      " was loaded before this "
-                                                      "process was forked: load it here"));
+    constexpr auto kWhy = " was loaded before this process was forked: load it here";
+    return End(std::move(request), FailedPrecondition(options_.model, kWhy));
   }
   if (request->submitted_ns == 0) request->submitted_ns = options_.now();
   Nanos expected = 0;

@@ -140,9 +140,7 @@ def test_states_are_told_also_of_models_that_have_no_version(families):
 
 
 # Label order matters to them: `model` first, then what follows in the alphabet.
-@pytest.mark.parametrize(
-    "phase", ["receive", "queue", "stage", "run", "finish", "send", "request"]
-)
+@pytest.mark.parametrize("phase", ["receive", "queue", "stage", "run", "finish", "send", "request"])
 def test_the_demo_and_the_benchmarks_find_their_numbers(text, phase):
     for part in ("sum", "count"):
         assert f'\nfastserve_{phase}_duration_seconds_{part}{{model="' in text
