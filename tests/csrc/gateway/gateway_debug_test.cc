@@ -15,7 +15,7 @@ TEST(GatewayDebug, TellsWhatIsInFlightAndWhereItStands) {
   served.caller_runs = false;
   loop.map->Publish(Serve(GatedBackend(gate), served));
   loop.Connect().Feed(
-      Post("/v2/models/m/infer", FloatsJson(1, "me"), "Inference-Timeout-Ms: 900\r\n"));
+      Post("/v2/models/m/infer", FloatsJson(1, "me"), "Inference-Timeout-Ms: 60000\r\n"));
   loop.Iterate();
   gate.AwaitWaiting(1);
   loop.Connect(NowNanos(), {"2001:db8::1", 7}).Feed(Get("/x"));
@@ -35,7 +35,7 @@ TEST(GatewayDebug, TellsWhatIsInFlightAndWhereItStands) {
   EXPECT_EQ(model.phase, "model");
   EXPECT_EQ(model.body_bytes, FloatsJson(1, "me").size());
   EXPECT_GT(model.age, 0);
-  EXPECT_LT(model.deadline_ns - now, 900 * kMillisecond);
+  EXPECT_LT(model.deadline_ns - now, 60 * kSecond);
   const InFlightRequest& control = snapshot.in_flight[1];
   EXPECT_EQ(control.model, "");
   EXPECT_EQ(control.peer, "2001:db8::1:7");
