@@ -1,7 +1,8 @@
 #include "bind/arrays/numpy_arrays.h"
 
-#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
 
+#include <string>
 #include <string_view>
 
 #include "bind/errors.h"
@@ -11,9 +12,39 @@ namespace py = pybind11;
 namespace fastserve::bind {
 namespace {
 
-using Api = py::detail::npy_api;
+// Functions of numpy's C API by their place in its table, which 1.26 and 2.x share. (pybind11's own
+// table waits for its first user in a way that a thread which ends with the interpreter aborts in.)
+struct Api {
+  PyTypeObject* array_type;
+  PyObject* (*descr_from_type)(int);
+  PyObject* (*from_any)(PyObject*, PyObject*, int, int, int, PyObject*);
+  PyObject* (*new_from_descr)(PyTypeObject*, PyObject*, int, Py_ssize_t const*, Py_ssize_t const*,
+                              void*, int, PyObject*);
+  int (*set_base_object)(PyObject*, PyObject*);
+};
+Api api;
 
-constexpr int kPlain = Api::NPY_ARRAY_C_CONTIGUOUS_ | Api::NPY_ARRAY_ALIGNED_;
+// numpy's numbers of its types.
+enum Number : int {
+  kBool = 0,
+  kByte,
+  kUbyte,
+  kShort,
+  kUshort,
+  kInt,
+  kUint,
+  kLong,
+  kUlong,
+  kLonglong,
+  kUlonglong,
+  kFloat,
+  kDouble,
+  kObject = 17,
+  kHalf = 23,
+};
+
+constexpr int kPlain = 0x0001 | 0x0100;  // C-contiguous, aligned.
+constexpr int kWriteable = 0x0400;
 constexpr int kUserTypes = 256;  // Types that packages register have numbers from here on.
 
 constexpr std::array<std::string_view, kDataTypeCount> kSpellings = {
@@ -22,12 +53,23 @@ constexpr std::array<std::string_view, kDataTypeCount> kSpellings = {
     "np.float32", "np.float64", "ml_dtypes.bfloat16", "object"};
 
 // By DataType.
-constexpr std::array<int, kDataTypeCount> kNumbers = {
-    Api::NPY_BOOL_,  Api::NPY_UINT8_,  Api::NPY_UINT16_, Api::NPY_UINT32_, Api::NPY_UINT64_,
-    Api::NPY_INT8_,  Api::NPY_INT16_,  Api::NPY_INT32_,  Api::NPY_INT64_,  23 /* half */,
-    Api::NPY_FLOAT_, Api::NPY_DOUBLE_, Api::NPY_UINT16_, Api::NPY_OBJECT_};
+constexpr std::array<int, kDataTypeCount> kNumbers = {kBool,  kUbyte,  kUshort, kUint,  kUlong,
+                                                      kByte,  kShort,  kInt,    kLong,  kHalf,
+                                                      kFloat, kDouble, kUshort, kObject};
 
-const Api& TheApi() { return Api::get(); }
+void ReadApi() {
+  py::module_ module = py::module_::import("numpy");
+  const bool is_1 = py::str(module.attr("__version__")).cast<std::string>().starts_with("1.");
+  module = py::module_::import(is_1 ? "numpy.core.multiarray" : "numpy._core.multiarray");
+  const py::object capsule = module.attr("_ARRAY_API");
+  auto** const table = static_cast<void**>(PyCapsule_GetPointer(capsule.ptr(), nullptr));
+  if (table == nullptr) throw py::error_already_set();
+  api.array_type = static_cast<PyTypeObject*>(table[2]);
+  api.descr_from_type = reinterpret_cast<decltype(api.descr_from_type)>(table[45]);
+  api.from_any = reinterpret_cast<decltype(api.from_any)>(table[69]);
+  api.new_from_descr = reinterpret_cast<decltype(api.new_from_descr)>(table[94]);
+  api.set_base_object = reinterpret_cast<decltype(api.set_base_object)>(table[282]);
+}
 
 }  // namespace
 
@@ -44,44 +86,44 @@ const Numpy* Numpy::Get() {
 }
 
 Numpy::Numpy() {
-  const Api& api = TheApi();
-  array_type_ = api.PyArray_Type_;
+  ReadApi();
+  array_type_ = api.array_type;
   py::object scalar = py::module_::import("numpy").attr("generic");
   scalar_type_ = reinterpret_cast<PyTypeObject*>(scalar.release().ptr());
   for (size_t i = 0; i < kNumbers.size(); ++i) {
-    dtypes_[i] = api.PyArray_DescrFromType_(kNumbers[i]);
+    dtypes_[i] = api.descr_from_type(kNumbers[i]);
     if (dtypes_[i] == nullptr) throw py::error_already_set();
   }
 }
 
 std::optional<DataType> Numpy::TypeOf(const DtypeFields& dtype) const {
   switch (dtype.number) {
-    case Api::NPY_BOOL_:
+    case kBool:
       return DataType::kBool;
-    case Api::NPY_BYTE_:
+    case kByte:
       return DataType::kInt8;
-    case Api::NPY_UBYTE_:
+    case kUbyte:
       return DataType::kUint8;
-    case Api::NPY_SHORT_:
+    case kShort:
       return DataType::kInt16;
-    case Api::NPY_USHORT_:
+    case kUshort:
       return DataType::kUint16;
-    case Api::NPY_INT_:
+    case kInt:
       return DataType::kInt32;
-    case Api::NPY_UINT_:
+    case kUint:
       return DataType::kUint32;
-    case Api::NPY_LONG_:
-    case Api::NPY_LONGLONG_:
+    case kLong:
+    case kLonglong:
       static_assert(sizeof(long) == 8 && sizeof(long long) == 8);
       return DataType::kInt64;
-    case Api::NPY_ULONG_:
-    case Api::NPY_ULONGLONG_:
+    case kUlong:
+    case kUlonglong:
       return DataType::kUint64;
-    case 23:
+    case kHalf:
       return DataType::kFp16;
-    case Api::NPY_FLOAT_:
+    case kFloat:
       return DataType::kFp32;
-    case Api::NPY_DOUBLE_:
+    case kDouble:
       return DataType::kFp64;
     default:
       break;
@@ -96,7 +138,7 @@ PyObject* Numpy::Bfloat16() const {
   if (bfloat16_ == nullptr) {
     try {
       const py::object type = py::module_::import("ml_dtypes").attr("bfloat16");
-      bfloat16_ = py::dtype::from_args(type).release().ptr();
+      bfloat16_ = py::module_::import("numpy").attr("dtype")(type).release().ptr();
     } catch (const py::error_already_set&) {
       bfloat16_ = Py_None;  // It is not installed.
     }
@@ -122,28 +164,27 @@ std::string Numpy::SpellingOf(DataType type) {
 PyObject* Numpy::Convert(PyObject* value, PyObject* dtype) const {
   // An array in the other byte order keeps its dtype unless another is asked for.
   Py_XINCREF(dtype);
-  return TheApi().PyArray_FromAny_(value, dtype, 0, 0, kPlain, nullptr);
+  return api.from_any(value, dtype, 0, 0, kPlain, nullptr);
 }
 
 PyObject* Numpy::NewArray(PyObject* dtype, const Shape& shape, void* data, int flags) const {
-  std::array<Py_intptr_t, Shape::kMaxRank> dims;
+  std::array<Py_ssize_t, Shape::kMaxRank> dims;
   for (size_t axis = 0; axis < shape.rank(); ++axis) dims[axis] = shape[axis];
-  return TheApi().PyArray_NewFromDescr_(array_type_, Py_NewRef(dtype),
-                                        static_cast<int>(shape.rank()), dims.data(), nullptr, data,
-                                        flags, nullptr);
+  return api.new_from_descr(array_type_, Py_NewRef(dtype), static_cast<int>(shape.rank()),
+                            dims.data(), nullptr, data, flags, nullptr);
 }
 
 PyObject* Numpy::NewView(const Tensor& tensor, bool is_writeable, PyObject* base) const {
   // Without bytes numpy takes its own, since a null would mean that anyway.
   void* const data = tensor.bytes.empty() ? nullptr : const_cast<std::byte*>(tensor.bytes.data());
-  const int flags = kPlain | (is_writeable ? Api::NPY_ARRAY_WRITEABLE_ : 0);
+  const int flags = kPlain | (is_writeable ? kWriteable : 0);
   PyObject* const array =
       NewArray(DtypeOf(tensor.type), tensor.shape, data, data == nullptr ? 0 : flags);
   if (array == nullptr || data == nullptr) {
     Py_DECREF(base);
     return array;
   }
-  if (TheApi().PyArray_SetBaseObject_(array, base) == 0) return array;  // Steals, also if it fails.
+  if (api.set_base_object(array, base) == 0) return array;  // Steals, also if it fails.
   Py_DECREF(array);
   return nullptr;
 }

@@ -1,7 +1,7 @@
 // Numpy: arrays made and looked into through numpy's C API, without its headers.
 //
 // numpy is imported by the first Get, since that takes a tenth of a second. The structs below are
-// the part of numpy's ABI that 1.26 and 2.x share; pybind11/numpy.h finds the functions.
+// the part of numpy's ABI that 1.26 and 2.x share.
 //
 // Threads: with the GIL. (A build without one would have to guard the first Get and the search for
 // ml_dtypes; the rest is constant.)
