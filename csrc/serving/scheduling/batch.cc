@@ -260,11 +260,11 @@ void Batch::DeliverRows() {
     }
     request.sink->OnResponse(request, rows_of_one_);
   }
-  for (ResponseOutput& output : rows_of_one_) output.owner = {};
 }
 
 void Batch::ForgetOutputs() {
   for (ResponseOutput& output : outputs_) output.owner = {};
+  for (ResponseOutput& output : rows_of_one_) output.owner = {};
   std::ranges::fill(added_, 0);
 }
 

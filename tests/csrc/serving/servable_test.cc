@@ -175,6 +175,8 @@ TEST(ServableCreate, RefusesWhatDoesNotFitTheEngine) {
             "model 'm': queue depth is 0, expected 1 to 1048576");
   EXPECT_EQ(message([](auto& o) { o.preferred_batch_sizes = {4, 16}; }),
             "model 'm': preferred batch size is 16, expected 1 to 8");
+  EXPECT_EQ(message([](auto& o) { o.preferred_batch_sizes.assign(2000, 4); }),
+            "model 'm': number of preferred batch sizes is 2000, expected 0 to 1024");
   EXPECT_EQ(message([](auto& o) { o.inputs = {X({4, 2})}; }),
             "max_batch_size is 8, but input 'x' of shape [4,2] has no first dimension of any "
             "length: expected max_batch_size 0");
