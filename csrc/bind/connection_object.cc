@@ -30,8 +30,14 @@ class TransportIo final : public ConnectionIo {
       : transport_(std::move(transport)), write_(transport_.attr("write")) {}
 
   void Write(std::span<const OutputPart> parts) override;
-  void PauseReading() override { CallIfOpen("pause_reading"); }
-  void ResumeReading() override { CallIfOpen("resume_reading"); }
+  void PauseReading() override {
+    held_ = transport_;
+    CallIfOpen("pause_reading");
+  }
+  void ResumeReading() override {
+    CallIfOpen("resume_reading");
+    held_ = {};
+  }
   void FinishWriting() override;
   void Close() override { Call("close"); }
   void Abort() override { Call("abort"); }
@@ -59,6 +65,10 @@ class TransportIo final : public ConnectionIo {
   const py::object transport_;
   const py::object write_;
   bool has_failed_ = false;
+  // Loops refer to a transport only while it reads. Of one that pauses, its protocol and this the
+  // collector would think that they refer to each other alone, and take them with their request
+  // under way. So this reference is not one that Traverse shows.
+  py::object held_;
 };
 
 PyObject* Joined(std::span<const OutputPart> parts, size_t bytes) {

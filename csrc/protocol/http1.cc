@@ -347,9 +347,8 @@ Http1Progress Http1HeadReader::Read(std::string_view received, Http1Head* head) 
   }
   if (start == received.size()) return Http1Progress::kNeedMore;
   size_t end = 0;
-  const Http1Progress found = FindEnd(received, start, &end);
+  const auto found = FindEnd(received, start, &end);
   if (found != Http1Progress::kDone) return found;
-
   searched_ = 0;
   std::vector<HttpField> fields = std::move(head->fields);  // For the capacity.
   fields.clear();
@@ -368,8 +367,7 @@ Http1Progress Http1HeadReader::FindEnd(std::string_view received, size_t start, 
   start = std::min(start, searchable.size());
   for (size_t at = std::max(searched_, start);; ++at) {
     at = FindControl(searchable, at);
-    const bool is_at_end = at == searchable.size();
-    if (is_at_end || (searchable[at] == '\r' && at + 1 == searchable.size())) {
+    if (at == searchable.size() || (searchable[at] == '\r' && at + 1 == searchable.size())) {
       searched_ = at;
       if (searchable.size() < limits_.head_bytes_max) return Http1Progress::kNeedMore;
       if (HasLongTarget(searchable.substr(start), limits_.target_bytes_max)) {

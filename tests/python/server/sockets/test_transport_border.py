@@ -26,6 +26,8 @@ class Transport:
             self.written.set_result((data, threading.get_ident()))
 
     def abort(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
     def is_closing(self) -> bool:
         return False
 
@@ -72,6 +74,29 @@ def test_a_connection_that_its_transport_holds_is_collected(loop):
     transport, connection = connect(gateway)
     gone = weakref.ref(transport)
     del transport, connection
+    gc.collect()
+    assert gone() is None
+    assert gateway.connections == 0
+
+
+def test_a_connection_that_pauses_is_not_collected(loop):
+    """No loop refers to a transport that does not read; its request is under way all the same."""
+    requests: list[_core.ControlRequest] = []
+    gateway = _core.Gateway(_core.ServingMap(), loop, requests.append)
+    transport, connection = connect(gateway)
+    pipelined = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n" * (1 << 12)
+    for begin in range(0, len(pipelined), 1 << 16):
+        piece = pipelined[begin : begin + (1 << 16)]
+        memoryview(connection.get_buffer(-1))[: len(piece)] = piece
+        connection.buffer_updated(len(piece))
+    gone = weakref.ref(transport)
+    del transport, connection
+    gc.collect()
+    assert gone() is not None
+    assert gateway.connections == 1
+    while requests:
+        requests.pop().respond(200, b"", ())
+    # It reads again, so the loop is who would refer to it: this one does not.
     gc.collect()
     assert gone() is None
     assert gateway.connections == 0
