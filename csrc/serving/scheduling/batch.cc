@@ -73,7 +73,8 @@ Batch::Outcome Batch::Run(ModelInstance& instance, Nanos started) {
   requests_.clear();
   rows_ = 0;
   input_bytes_ = 0;
-  return {.took = finished - started, .finished = finished, .runs = runs_, .together = together};
+  return {
+      .took = computed_ns_ - started, .finished = finished, .runs = runs_, .together = together};
 }
 
 // The time now, at which the run under way is over.
