@@ -163,7 +163,8 @@ void EventLoopGateway::CancelTimer() noexcept {
   if (timer_.is_none()) return;
   const py::object timer = std::exchange(timer_, py::none());
   PyObject* const result = PyObject_CallMethod(timer.ptr(), "cancel", nullptr);
-  if (result == nullptr) return PyErr_WriteUnraisable(timer.ptr());
+  // The collector may have cleared the loop before this: then there is nothing left to cancel.
+  if (result == nullptr) return PyErr_Clear();
   Py_DECREF(result);
 }
 
