@@ -26,7 +26,7 @@ struct BusyServer {
     ServableOptions served = Named("m");
     served.caller_runs = false;
     served.queue_depth = queue_depth;
-    model = Serve(GatedBackend(gate), served);
+    model = Serve(GatedBackend(shared_gate), served);
     loop.map->Publish(model);
   }
   ~BusyServer() { gate.Open(); }
@@ -42,7 +42,8 @@ struct BusyServer {
     return model->stats().failures[static_cast<size_t>(reason)].value();
   }
 
-  Gate gate;
+  const std::shared_ptr<Gate> shared_gate = std::make_shared<Gate>();
+  Gate& gate = *shared_gate;
   FakeLoop loop;
   ServableHandle model;
 };

@@ -1,6 +1,7 @@
 // What Gateway::Debug tells of what is in flight.
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 
 #include "gateway/fake_loop.h"
@@ -9,7 +10,7 @@ namespace fastserve {
 namespace {
 
 TEST(GatewayDebug, TellsWhatIsInFlightAndWhereItStands) {
-  Gate gate;
+  const auto gate = std::make_shared<Gate>();
   FakeLoop loop;
   ServableOptions served = Named("m", 8, 3);
   served.caller_runs = false;
@@ -17,7 +18,7 @@ TEST(GatewayDebug, TellsWhatIsInFlightAndWhereItStands) {
   loop.Connect().Feed(
       Post("/v2/models/m/infer", FloatsJson(1, "me"), "Inference-Timeout-Ms: 60000\r\n"));
   loop.Iterate();
-  gate.AwaitWaiting(1);
+  gate->AwaitWaiting(1);
   loop.Connect(NowNanos(), {"2001:db8::1", 7}).Feed(Get("/x"));
   loop.Connect(NowNanos(), {"unix"})
       .Feed("POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc");
@@ -62,7 +63,7 @@ TEST(GatewayDebug, TellsWhatIsInFlightAndWhereItStands) {
   loop.sockets[0]->Lose();
   EXPECT_EQ(loop.gateway->Debug(100, now).abandoned, 1u);
   EXPECT_EQ(loop.gateway->Debug(100, now).in_flight.size(), 2u);
-  gate.Open();
+  gate->Open();
   loop.RunUntilIdle();
   EXPECT_EQ(loop.gateway->Debug(100, now).abandoned, 0u);
 }
