@@ -85,6 +85,9 @@ py::dict StatsOf(const Servable& servable) {
   made["close_reasons"] = ByName(stats.closes, kCloseReasonNames);
   made["batch_rows"] = rows;
   made["queue_depth"] = servable.queue_depth();
+  made["load"] = servable.busy_share();
+  made["expected_wait_ns"] = servable.ExpectedWait();
+  made["instances"] = servable.instance_count();
   made["caller_runs"] = stats.caller_runs.value();
   made["receive_ns"] = Durations(stats.receive);
   made["queue_ns"] = Durations(stats.queue);

@@ -18,6 +18,7 @@ constexpr int64_t kUnknownRows = -1;
 constexpr size_t kQueueDepthMax = 1 << 20;
 constexpr int kInstancesMax = 1024;
 constexpr Nanos kQueueDelayMax = 3600 * kSecond;
+constexpr size_t kPreferredSizesMax = 1024;
 
 Status CheckOptions(const ServableOptions& options) {
   const auto within = [&options](const char* what, auto value, auto least, auto most) -> Status {
@@ -31,6 +32,8 @@ Status CheckOptions(const ServableOptions& options) {
   FS_RETURN_IF_ERROR(within("queue depth", options.queue_depth, size_t{1}, kQueueDepthMax));
   FS_RETURN_IF_ERROR(
       within("queue delay in ns", options.max_queue_delay, Nanos{0}, kQueueDelayMax));
+  FS_RETURN_IF_ERROR(within("number of preferred batch sizes", options.preferred_batch_sizes.size(),
+                            size_t{0}, kPreferredSizesMax));
   for (const int64_t rows : options.preferred_batch_sizes) {
     FS_RETURN_IF_ERROR(within("preferred batch size", rows, int64_t{1}, options.max_batch_size));
   }

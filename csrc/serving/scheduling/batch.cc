@@ -73,7 +73,8 @@ Batch::Outcome Batch::Run(ModelInstance& instance, Nanos started) {
   requests_.clear();
   rows_ = 0;
   input_bytes_ = 0;
-  return {.took = finished - started, .finished = finished, .runs = runs_, .together = together};
+  return {
+      .took = computed_ns_ - started, .finished = finished, .runs = runs_, .together = together};
 }
 
 // The time now, at which the run under way is over.
@@ -260,11 +261,11 @@ void Batch::DeliverRows() {
     }
     request.sink->OnResponse(request, rows_of_one_);
   }
-  for (ResponseOutput& output : rows_of_one_) output.owner = {};
 }
 
 void Batch::ForgetOutputs() {
   for (ResponseOutput& output : outputs_) output.owner = {};
+  for (ResponseOutput& output : rows_of_one_) output.owner = {};
   std::ranges::fill(added_, 0);
 }
 

@@ -58,8 +58,8 @@ class Batch final : private OutputSink {
   size_t input_bytes() const { return input_bytes_; }
 
   struct Outcome {
-    Nanos took = 0;         // From `started` until every request has ended.
-    Nanos finished = 0;     // The time then.
+    Nanos took = 0;         // Gathering and the engine, of all runs.
+    Nanos finished = 0;     // The time when every request has ended.
     uint64_t runs = 0;      // One, unless a batch failed and its requests ran apart.
     bool together = false;  // The batch as it was added succeeded: `took` is what it costs.
   };

@@ -18,6 +18,7 @@
 // Threads: const after construction; any thread.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -59,9 +60,14 @@ class DynamicBatcher {
   Decision Next(Nanos now, std::span<const RequestPtr> queue, size_t idle_instances,
                 std::vector<uint32_t>* chosen) const;
 
+  // No batch has more requests than this, and no search looks at more: an instance has room for as
+  // many from the beginning.
+  static constexpr size_t kScanMax = 16'384;
+
   // Next looks at no more requests than this.
   size_t scan_max() const {
-    return joins() ? static_cast<size_t>(options_.batch_rows_max) + kPassedOverMax : 1;
+    if (!joins()) return 1;
+    return std::min(static_cast<size_t>(options_.batch_rows_max) + kPassedOverMax, kScanMax);
   }
 
   const Options& options() const { return options_; }

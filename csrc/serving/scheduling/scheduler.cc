@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <new>
+#include <ostream>
 #include <utility>
 
 #include "base/check.h"
@@ -15,6 +16,7 @@ namespace {
 // A request that looks hopeless is let through when nothing was learned of its like for so long.
 constexpr Nanos kTryAfterMin = kSecond;
 constexpr Nanos kTryAfterMax = 10 * kSecond;
+
 Scheduler::Options Completed(Scheduler::Options options) {
   options.batch.now = options.now;
   const size_t scan_max = DynamicBatcher(options.batching).scan_max();
@@ -28,11 +30,16 @@ WaitEstimate::Options EstimateOf(const DynamicBatcher::Options& batching, size_t
           .queue_delay_max = batching.queue_delay_max};
 }
 
-// For people: "850 us", "120 ms".
-std::string About(Nanos duration) {
-  const bool is_long = duration >= 10 * kMillisecond;
-  return StrCat(duration / (is_long ? kMillisecond : kMicrosecond), is_long ? " ms" : " us");
-}
+// A duration for people: "850 us", "120 ms". Written where it is wanted, so that it needs no
+// memory.
+struct About {
+  Nanos duration;
+
+  friend std::ostream& operator<<(std::ostream& out, const About& about) {
+    if (about.duration >= 10 * kMillisecond) return out << about.duration / kMillisecond << " ms";
+    return out << about.duration / kMicrosecond << " us";
+  }
+};
 
 }  // namespace
 
@@ -78,7 +85,8 @@ bool Scheduler::ReservePlace() {
   size_t waiting = waiting_.load(std::memory_order_relaxed);
   do {
     if (waiting >= options_.queue_depth) return false;
-    // SYNC(place-freed): pairs with TakeOut; the cell of whoever left is free before its place is.
+    // SYNC(place-freed): pairs with FreePlaces; the cell of whoever left is free before its place
+    // is.
   } while (!waiting_.compare_exchange_weak(waiting, waiting + 1, std::memory_order_acquire,
                                            std::memory_order_relaxed));
   return true;
@@ -87,9 +95,8 @@ bool Scheduler::ReservePlace() {
 void Scheduler::Submit(RequestPtr request) {
   if (was_forked()) [[unlikely]] {
     options_.batch.stats->CountFailure(FailureReason::kRejected);
-    return End(std::move(request), FailedPrecondition(options_.model,
-                                                      " was loaded before this "
-                                                      "process was forked: load it here"));
+    constexpr auto kWhy = " was loaded before this process was forked: load it here";
+    return End(std::move(request), FailedPrecondition(options_.model, kWhy));
   }
   if (request->submitted_ns == 0) request->submitted_ns = options_.now();
   Nanos expected = 0;
@@ -98,7 +105,7 @@ void Scheduler::Submit(RequestPtr request) {
     const Nanos left = request->deadline_ns - request->submitted_ns;
     return End(std::move(request),
                Unavailable(options_.model, " is busy: the request would be answered in about ",
-                           About(expected), ", its deadline is in ", About(left)));
+                           About{expected}, ", its deadline is in ", About{left}));
   }
   if (!ReservePlace()) {
     options_.batch.stats->CountFailure(FailureReason::kRejected);

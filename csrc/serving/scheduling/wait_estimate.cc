@@ -66,7 +66,7 @@ WaitEstimate::Turn WaitEstimate::TurnOf(Nanos now, size_t ahead, int64_t rows) c
   if (turn < idle) return found;
   double gap = gap_.load(std::memory_order_relaxed);
   const Nanos run = cost_->TypicalOf(turn_bytes_.load(std::memory_order_relaxed)).run;
-  if (run > 0) gap = std::min(gap, static_cast<double>(run));
+  if (run > 0) gap = std::min(gap, 2 * static_cast<double>(run));
   const double turns_away = idle > 0 ? turn - idle + 1 : turn;
   found.start = static_cast<Nanos>(turns_away * gap);
   const Nanos free_at = free_at_.load(std::memory_order_relaxed);

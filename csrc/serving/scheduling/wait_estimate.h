@@ -7,8 +7,8 @@
 //             than it could take. As long as nobody was left behind, a run is thought to take what
 //             fits.
 //   gap       How long it is from one such turn to the next, all instances together, their sharing
-//             of cores and the time between runs included. It is never thought longer than a run,
-//             so that one slow run that is never repeated does not stand for ever.
+//             of cores and the time between runs included. It is never thought longer than two
+//             runs, so that a slow one that is never repeated does not stand for ever.
 //   free_at   When the first of the instances is likely to be free, if all are busy.
 //   run       What the CostModel knows of a run of this size, or else of the next smaller one.
 //

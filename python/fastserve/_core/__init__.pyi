@@ -120,6 +120,9 @@ class Servable:
          "close_reasons": {reason: int}   why batches closed: full, preferred, idle, delay
          "batch_rows": {rows: int}        executions by batch rows
          "queue_depth": int, "caller_runs": int,
+         "instances": int
+         "load": float                    0 to 1, their time spent running in about the last second
+         "expected_wait_ns": int          of a request that comes now; 0 while nothing is known
          "receive_ns", "queue_ns", "stage_ns", "run_ns", "finish_ns", "send_ns",
          "request_ns": histogram}         the phases in order, and queue to answer as a whole
         histogram = {"buckets": [(upper_limit_ns or None, count)], "sum_ns": int, "count": int},

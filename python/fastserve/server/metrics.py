@@ -127,13 +127,25 @@ def _requests(versions: Iterable[VersionStats]) -> Iterator[Metric]:
     load = GaugeMetricFamily(
         "fastserve_model_load_duration_seconds", "Time to load and warm up.", labels=_LABELS
     )
+    busy = GaugeMetricFamily(
+        "fastserve_busy_ratio",
+        "Share of the instances' time spent running, over about the last second.",
+        labels=_LABELS,
+    )
+    wait = GaugeMetricFamily(
+        "fastserve_expected_wait_seconds",
+        "Time that a request which comes now would wait for its answer; 0 while unknown.",
+        labels=_LABELS,
+    )
     for item in versions:
         answered.add_metric(item.labels, item.stats["success"])
         for reason, count in item.stats["failure"].items():
             failures.add_metric([*item.labels, reason], count)
         depth.add_metric(item.labels, item.stats["queue_depth"])
         load.add_metric(item.labels, item.load_ns / 1e9)
-    yield from (answered, failures, depth, load)
+        busy.add_metric(item.labels, item.stats["load"])
+        wait.add_metric(item.labels, item.stats["expected_wait_ns"] / 1e9)
+    yield from (answered, failures, depth, load, busy, wait)
 
 
 def _batches(versions: Iterable[VersionStats]) -> Iterator[Metric]:

@@ -37,13 +37,14 @@ TEST(Servable, AnswersOnItsThreadWhenNothingIsKnownOfTheCost) {
 }
 
 TEST(Servable, RunsOnTheCallersThreadWhatIsKnownToBeShort) {
-  KeepingSink sink;
+  constexpr int kRequestsMax = 600;
+  KeepingSink sink(kRequestsMax);
   const auto servable = Serve(FloatBackend(), UpTo(8));
   // Learned rather than warmed up: on a busy machine a run may be taken for longer than it is, so
   // the test goes on until one was short.
   int id = 0;
   while (servable->stats().caller_runs.value() == 0) {
-    ASSERT_LT(id, 60);
+    ASSERT_LT(id, kRequestsMax);
     for (int i = 0; i < 3; ++i) {
       servable->Submit(Bound(*servable, sink, id + i, {1, 2}, {float(id + i), 2}));
     }
@@ -175,6 +176,8 @@ TEST(ServableCreate, RefusesWhatDoesNotFitTheEngine) {
             "model 'm': queue depth is 0, expected 1 to 1048576");
   EXPECT_EQ(message([](auto& o) { o.preferred_batch_sizes = {4, 16}; }),
             "model 'm': preferred batch size is 16, expected 1 to 8");
+  EXPECT_EQ(message([](auto& o) { o.preferred_batch_sizes.assign(2000, 4); }),
+            "model 'm': number of preferred batch sizes is 2000, expected 0 to 1024");
   EXPECT_EQ(message([](auto& o) { o.inputs = {X({4, 2})}; }),
             "max_batch_size is 8, but input 'x' of shape [4,2] has no first dimension of any "
             "length: expected max_batch_size 0");

@@ -25,6 +25,9 @@ STATS = {
     "close_reasons": {"full": 1, "preferred": 0, "idle": 2, "delay": 0},
     "batch_rows": {1: 1, 3: 1, 8: 1},
     "queue_depth": 4,
+    "load": 0.25,
+    "expected_wait_ns": 3_000_000,
+    "instances": 2,
     "caller_runs": 2,
     "receive_ns": histogram(5, 0, 0),
     "queue_ns": histogram(1, 2, 3),
@@ -101,6 +104,8 @@ def test_requests_are_counted_by_model_and_version(families):
     assert value(families, "fastserve_batch_closes_total", reason="idle", **labels) == 2
     assert value(families, "fastserve_queue_depth", **labels) == 4
     assert value(families, "fastserve_model_load_duration_seconds", **labels) == 0.25
+    assert value(families, "fastserve_busy_ratio", **labels) == 0.25
+    assert value(families, "fastserve_expected_wait_seconds", **labels) == 0.003
 
 
 # The core's buckets each count their own; the exposition's count all that is smaller as well.
@@ -135,9 +140,7 @@ def test_states_are_told_also_of_models_that_have_no_version(families):
 
 
 # Label order matters to them: `model` first, then what follows in the alphabet.
-@pytest.mark.parametrize(
-    "phase", ["receive", "queue", "stage", "run", "finish", "send", "request"]
-)
+@pytest.mark.parametrize("phase", ["receive", "queue", "stage", "run", "finish", "send", "request"])
 def test_the_demo_and_the_benchmarks_find_their_numbers(text, phase):
     for part in ("sum", "count"):
         assert f'\nfastserve_{phase}_duration_seconds_{part}{{model="' in text
