@@ -1,6 +1,6 @@
 """No reader of bytes is forgotten: each is fed in three ways, and each has a fuzz target.
 
-Everything in csrc/protocol whose name says that it reads must stand in one of the tables below,
+Everything in csrc/protocol whose name says that it reads must stand in one of the tables below:
 with the test that feeds it by FeedThreeWays and the target that fuzzes it, or with the reason why
 it needs none of its own.
 """
