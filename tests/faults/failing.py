@@ -26,7 +26,7 @@ ERRORS = {
     "aligned_alloc": errno.ENOMEM,
     "malloc": errno.ENOMEM,
 }
-BYTES_MIN = {"aligned_alloc": 16 << 10, "malloc": 128 << 10}
+BYTES_MIN = {"aligned_alloc": 16 << 10, "malloc": 256 << 10}
 
 
 def build(folder: Path) -> Path:
