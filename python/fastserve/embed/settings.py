@@ -43,10 +43,12 @@ class ServerSettings(ModelSettings, total=False):
     max_body: Size
     max_in_flight: Size
     max_connections: int
+    max_connections_per_client: int
     head_timeout: Duration
     body_timeout: Duration
     idle_timeout: Duration
     drain_timeout: Duration
+    drain_grace: Duration
     access_log: bool
 
 
