@@ -12,6 +12,7 @@ from tests.served import Answer, Repository, Server
 
 CLIENTS = 64
 QUEUE_DEPTH = 4
+PATIENCE_S = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,11 @@ def numbered(number: int) -> bytes:
     data = np.array([number, -number], np.float32)
     request = {"id": str(number), "inputs": [kserve.tensor("x", data)]}
     return post("busy", json.dumps(request).encode())
+
+
+def timed(number: int, timeout_ms: int | str) -> bytes:
+    field = f"\r\nInference-Timeout-Ms: {timeout_ms}\r\n".encode()
+    return numbered(number).replace(b"\r\n", field, 1)
 
 
 def check(number: int, answer: Answer) -> bool:
@@ -84,3 +90,45 @@ def test_who_comes_back_later_is_served(small_server):
         for number in range(5):
             wire.send(numbered(number))
             assert check(number, wire.read())
+
+
+def test_a_deadline_is_kept_though_everything_is_busy(small_server):
+    """Those who said how long they wait are told in time; the connection goes on."""
+    wires = [Wire(small_server.port) for _ in range(QUEUE_DEPTH)]
+    try:
+        for number, wire in enumerate(wires):
+            wire.send(timed(number, timeout_ms=1))
+        for wire in wires:
+            answer = wire.read()
+            assert answer.status in (429, 503, 504), answer  # Busy for 20 ms: none can be met.
+            wire.expect_alive()
+    finally:
+        for wire in wires:
+            wire.close()
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "1e3", "86400001", "1, 1", "99999999999999999999"])
+def test_a_timeout_that_is_none_is_refused(small_server, timeout):
+    with Wire(small_server.port) as wire:
+        wire.send(timed(1, timeout))
+        answer = wire.read()
+        assert answer.status == 400
+        assert "Inference-Timeout-Ms" in answer.error
+        wire.expect_alive()
+
+
+def test_who_leaves_makes_room_while_the_model_is_busy(small_server):
+    """A full queue of clients that leave at once does not keep others out."""
+    for _ in range(5):
+        wires = [Wire(small_server.port) for _ in range(QUEUE_DEPTH + 1)]
+        for number, wire in enumerate(wires):
+            wire.send(numbered(number))
+        for wire in wires:
+            wire.close()
+    with Wire(small_server.port) as wire:
+        small_server.wait_for(lambda: served_by(wire), lambda: "nobody is let in", PATIENCE_S)
+
+
+def served_by(wire: Wire) -> bool:
+    wire.send(numbered(1))
+    return check(1, wire.read())

@@ -22,10 +22,10 @@ inline std::shared_ptr<Backend> EchoBackend(FakeBackend::Function function = Ech
   return FloatBackend(std::move(function));
 }
 
-// Runs end when the gate is opened.
-inline std::shared_ptr<Backend> GatedBackend(Gate& gate) {
-  return EchoBackend([&gate](auto inputs, int64_t rows, auto& outputs) {
-    gate.Pass();
+// Runs end when the gate is opened, which may be after the test that opens it.
+inline std::shared_ptr<Backend> GatedBackend(std::shared_ptr<Gate> gate) {
+  return EchoBackend([gate = std::move(gate)](auto inputs, int64_t rows, auto& outputs) {
+    gate->Pass();
     return Echo(inputs, rows, outputs);
   });
 }

@@ -101,9 +101,9 @@ async def head_of(reader: asyncio.StreamReader) -> bytes:
 
 def test_a_deadline_is_answered_by_the_loops_timer_while_the_model_runs(run):
     async def ask() -> None:
-        async with serving(slow_map(delay_us=300_000)) as (gateway, connect):
+        async with serving(slow_map(delay_us=1_000_000)) as (gateway, connect):
             reader, writer = await connect()
-            writer.write(post("Inference-Timeout-Ms: 10"))
+            writer.write(post("Inference-Timeout-Ms: 300"))
             head = await head_of(reader)
             assert head.startswith(b"HTTP/1.1 504 "), head
             assert gateway.in_flight == 1, "the engine is still at it"
