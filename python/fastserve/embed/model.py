@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fastserve.config.model_config import Tensor
@@ -11,8 +11,6 @@ from fastserve.embed.entry import Entry
 from fastserve.embed.stats import ModelStats
 
 if TYPE_CHECKING:
-    import asyncio
-
     from numpy.typing import NDArray
 
     from fastserve import _core
@@ -92,8 +90,10 @@ class Model:
 
         `inputs` are arrays by name, or the only input by itself; `outputs` are the names of those
         to answer with, all of them if it is left out. Arrays are numpy's, or anything that DLPack
-        or the buffer protocol describes: in C order and of the right type they are read where they
-        lie, so leave them alone until the answer is there.
+        or the buffer protocol describes: in C order they are read where they lie, so leave them
+        alone until the answer is there. Lists and numbers are converted to the model's type; an
+        array of another type is refused. Arrays of the answer lie in the engine's memory, and may
+        be read-only where they are an input's own.
 
         Shapes:  each input as `inputs` describes it, each output as `outputs` does.
         Units:   `timeout` is seconds, until it runs: a run is not interrupted.
@@ -122,7 +122,7 @@ class Model:
         outputs: Sequence[str] | None = None,
         *,
         timeout: Seconds | None = None,
-    ) -> asyncio.Future[dict[str, NDArray[Any]]]:
+    ) -> Awaitable[dict[str, NDArray[Any]]]:
         """As infer(), to be awaited on the running event loop, asyncio's own or uvloop.
 
         It is submitted at once, whether it is awaited or not; what is wrong with the inputs is
