@@ -118,7 +118,7 @@ def _of_server(scrape: Scrape) -> Iterator[Finding]:
     restarts = scrape.sum("fastserve_loop_restarts_total")
     if restarts:
         yield warn(
-            "loops", f"{restarts:.0f} event loops ended and were started again", "the log says why"
+            "loops", f"{restarts:.0f} times an event loop was started again", "the log says why"
         )
     absent = {
         sample.labels["state"]: int(sample.value)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from fastserve import _core
-from fastserve.control.loader import Counted, Loaded
+from fastserve.control.loader import Loaded
 from fastserve.embed.stats import ModelStats, from_core
 from fastserve.errors import Error
 
@@ -45,7 +45,7 @@ class Entry:
         self.caller: _core.Caller | Gone = _core.Caller(
             serving_map, loaded.name, str(loaded.version), error=Error
         )
-        self._servable: Counted | None = loaded.servable
+        self._servable: _core.Servable | None = cast(_core.Servable, loaded.servable)
 
     @property
     def is_loaded(self) -> bool:

@@ -167,7 +167,7 @@ def test_metrics_that_point_at_trouble_are_said_in_words():
         "digits version 1: 10 requests (10.0%) were refused at once",
         "7 requests wait now, the next is answered in about 12.5 ms",
         "its instances are busy 97% of the time",
-        "3 event loops ended and were started again",
+        "3 times an event loop was started again",
         "not all serve: 1 waiting",
         "4 connections were closed at a limit",
         "2 were 500",
