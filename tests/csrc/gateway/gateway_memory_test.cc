@@ -192,7 +192,7 @@ void FailEach(bool leaves, bool for_good) {
     whole.ExpectNothingHeld();
   }
   const size_t total = allocations;
-  size_t cut_off = 0;
+  [[maybe_unused]] size_t cut_off = 0;
   for (size_t i = 0; i < total && !testing::Test::HasFailure(); ++i) {
     SCOPED_TRACE(StrCat("allocation ", i, " of ", total, " fails"));
     Conversation conversation(model);
