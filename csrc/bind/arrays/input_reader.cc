@@ -156,7 +156,7 @@ Status ReadBuffer(const Numpy& numpy, PyObject* value, const TensorSpec& spec, N
     PyErr_Clear();  // With gaps, say: numpy copies it.
     return ReadAny(numpy, value, spec, input);
   }
-  const Status status = ReadView(view, spec, input);
+  Status status = ReadView(view, spec, input);
   const bool is_aligned = reinterpret_cast<uintptr_t>(view.buf) % ElementBytes(spec.type) == 0;
   if (!status.ok() || !is_aligned) {
     if (status.ok()) {
@@ -215,7 +215,7 @@ bool IsOnHost(PyObject* value) {
 
 // With gaps, or in another order: numpy takes it and copies.
 Status ReadThroughNumpy(const Numpy& numpy, PyObject* value, const TensorSpec& spec,
-                        NamedInput* input, Status why) {
+                        NamedInput* input, const Status& why) {
   PyObject* const module = IsOnHost(value) ? PyImport_ImportModule("numpy") : nullptr;
   PyObject* const array =
       module == nullptr ? nullptr : PyObject_CallMethod(module, "from_dlpack", "O", value);
@@ -245,7 +245,7 @@ Status ReadDlpack(const Numpy& numpy, PyObject* value, const TensorSpec& spec, N
   }
   Py_DECREF(capsule);
   if (status.ok() || PyErr_Occurred() != nullptr) return status;
-  return ReadThroughNumpy(numpy, value, spec, input, std::move(status));
+  return ReadThroughNumpy(numpy, value, spec, input, status);
 }
 
 bool HasNoType(const Numpy& numpy, PyObject* value) {

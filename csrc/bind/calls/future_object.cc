@@ -187,10 +187,9 @@ PyObject* AddDoneCallback(PyObject* object, PyObject* callback) {
     PyErr_Format(PyExc_TypeError, "a callback is callable, not %s", Py_TYPE(callback)->tp_name);
     return nullptr;
   }
-  if (!IsDone(self) && self->call != nullptr && self->callbacks == nullptr) {
-    // Starting a thread lets others run: the call may end, and even be answered, meanwhile.
-    if (!StartCallbacks()) return nullptr;
-  }
+  // Starting a thread lets others run: the call may end, and even be answered, meanwhile.
+  const bool is_first = !IsDone(self) && self->call != nullptr && self->callbacks == nullptr;
+  if (is_first && !StartCallbacks()) return nullptr;
   if (!IsDone(self) && self->call != nullptr) {
     if (self->callbacks == nullptr) {
       PyObject* const list = PyList_New(0);
