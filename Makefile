@@ -82,8 +82,8 @@ draw: setup ## Write anew the parts of documents that are made from tables of th
 	@$(BIN)/python -m tests.examples.tables
 
 sanitize: setup ## The C++ tests under ASan with UBSan, then under TSan.
-	@$(BIN)/pytest tests/csrc tests/kernels --cpp-preset=asan $(ARGS)
-	@$(BIN)/pytest tests/csrc tests/kernels --cpp-preset=tsan $(ARGS)
+	@$(BIN)/pytest tests/csrc tests/kernels tests/sim --cpp-preset=asan $(ARGS)
+	@$(BIN)/pytest tests/csrc tests/kernels tests/sim --cpp-preset=tsan $(ARGS)
 
 SERVER_SUITES := tests/test_cores.py tests/conformance tests/attacks tests/python/server
 sanitize-e2e: setup ## The suites that talk to servers, whose core runs under ASan with UBSan, then TSan.

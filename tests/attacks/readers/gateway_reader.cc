@@ -37,7 +37,7 @@ class Reader final : public ConnectionIo, public GatewayHost {
     said_.clear();
     requests_ = refused_ = 0;
     is_ended_ = is_closed_ = false;
-    Connection connection(*gateway_, *this, "reader", NowNanos());
+    Connection connection(*gateway_, *this, Peer{"reader"}, NowNanos());
     while (!bytes.empty() && !is_closed_) {
       const std::span<std::byte> buffer = connection.GetBuffer();
       size_t count = std::min(buffer.size(), bytes.size());
@@ -70,7 +70,8 @@ class Reader final : public ConnectionIo, public GatewayHost {
     AppendText({reinterpret_cast<const char*>(body.data()), body.size()}, &said_);
     FS_CHECK(request->Respond(kAccepted, "", {}).ok());
   }
-  void ScheduleIteration() override {}
+  bool ScheduleIteration() override { return true; }
+  bool ScheduleWakeUp(Nanos) override { return true; }
 
   // Each answer is one call; what is not the answer to a request refuses the connection.
   void Write(std::span<const OutputPart> parts) override {
