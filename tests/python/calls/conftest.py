@@ -92,3 +92,13 @@ def until() -> Callable[[Callable[[], bool]], None]:
         raise AssertionError("it did not come about")
 
     return wait
+
+
+@pytest.fixture
+def until_it_runs(until: Callable[[Callable[[], bool]], None]) -> Callable[[Served], None]:
+    """until_it_runs(served): what was submitted has left the queue; what comes now has to wait."""
+
+    def wait(served: Served) -> None:
+        until(lambda: served.stats()["queue_depth"] == 0)
+
+    return wait

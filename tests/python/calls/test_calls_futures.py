@@ -141,9 +141,9 @@ def test_what_waits_is_cancelled_at_once(slow):
     first.result()
 
 
-def test_what_runs_is_not_cancelled(slow, until):
+def test_what_runs_is_not_cancelled(slow, until_it_runs):
     future = slow.caller.submit(X)
-    until(lambda: slow.stats()["queue_depth"] == 0)
+    until_it_runs(slow)
     assert not future.cancel()
     assert not future.cancelled()
     assert np.array_equal(future.result()["y"], X)

@@ -224,12 +224,12 @@ def test_many_threads_get_their_own_answers(serve):
 
 
 # All wait while the first runs, so all of them are joined.
-def test_calls_that_wait_share_a_batch(serve, until):
+def test_calls_that_wait_share_a_batch(serve, until_it_runs):
     served = serve(
         [("x", "INT64", [-1, 2])], max_batch_size=8, delay_us=100_000, caller_runs="never"
     )
     futures = [served.caller.submit([[0, 0]])]
-    until(lambda: served.stats()["queue_depth"] == 0)
+    until_it_runs(served)
     futures += [served.caller.submit([[i, i]]) for i in range(1, 9)]
     answers = [future.result()["y"] for future in futures]
     assert [answer.tolist() for answer in answers] == [[[i, i]] for i in range(9)]

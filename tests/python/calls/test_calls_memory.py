@@ -45,12 +45,12 @@ def test_an_answer_outlives_its_input_its_caller_and_its_server(serve):
     assert np.array_equal(y, np.arange(1000))
 
 
-def test_rows_of_a_joined_batch_outlive_the_server(serve, until):
+def test_rows_of_a_joined_batch_outlive_the_server(serve, until_it_runs):
     served = serve(
         [("x", "INT64", [-1, 2])], max_batch_size=8, delay_us=50_000, caller_runs="never"
     )
     futures = [served.caller.submit(np.full((1, 2), 0))]
-    until(lambda: served.stats()["queue_depth"] == 0)  # It runs: the others wait, and are joined.
+    until_it_runs(served)
     futures += [served.caller.submit(np.full((1, 2), i)) for i in range(1, 6)]
     answers = [future.result()["y"] for future in futures]
     assert max(served.stats()["batch_rows"]) > 1
@@ -119,12 +119,12 @@ def test_what_aliases_an_input_cannot_be_written_to(fp32):
         y.flags.writeable = True
 
 
-def test_rows_of_a_joined_batch_are_ones_own_to_write(serve, until):
+def test_rows_of_a_joined_batch_are_ones_own_to_write(serve, until_it_runs):
     served = serve(
         [("x", "INT64", [-1, 2])], max_batch_size=8, delay_us=50_000, caller_runs="never"
     )
     alone = served.caller.submit(np.full((1, 2), 0))
-    until(lambda: served.stats()["queue_depth"] == 0)  # It runs: the others wait, and are joined.
+    until_it_runs(served)
     futures = [served.caller.submit(np.full((1, 2), i)) for i in (1, 2, 3)]
     joined = [future.result()["y"] for future in futures]
     assert not alone.result()["y"].flags.writeable
