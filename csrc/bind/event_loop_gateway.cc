@@ -163,7 +163,8 @@ void EventLoopGateway::CancelTimer() noexcept {
   if (timer_.is_none()) return;
   const py::object timer = std::exchange(timer_, py::none());
   PyObject* const result = PyObject_CallMethod(timer.ptr(), "cancel", nullptr);
-  // The collector may have cleared the loop before this: then there is nothing left to cancel.
+  // A loop that is collected with this one may have no state left to do it with. A timer that fires
+  // all the same finds nobody (see self_).
   if (result == nullptr) return PyErr_Clear();
   Py_DECREF(result);
 }
