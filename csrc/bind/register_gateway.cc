@@ -171,7 +171,6 @@ py::dict RecordOf(const AccessRecord& record) {
   made["stage_ns"] = record.stage;
   made["run_ns"] = record.run;
   made["finish_ns"] = record.finish;
-  made["compute_ns"] = record.stage + record.run;
   made["send_ns"] = record.send;
   made["total_ns"] = record.total;
   return made;

@@ -28,14 +28,14 @@ struct AccessRecord {
   uint64_t bytes_in = 0;  // Head and body.
   uint64_t bytes_out = 0;
   int64_t batch_rows = 0;  // 0 when it never ran.
-  // The phases in order; 0 for one that did not happen.
+  // The phases in order, none overlapping another; 0 for one that did not happen.
   Nanos receive = 0;  // First byte to last byte.
   Nanos queue = 0;
   Nanos stage = 0;
   Nanos run = 0;
   Nanos finish = 0;
-  Nanos send = 0;  // To handed to the socket.
-  Nanos total = 0;
+  Nanos send = 0;   // To handed to the socket.
+  Nanos total = 0;  // First byte to handed to the socket: no less than all phases together.
 };
 
 class AccessLog {

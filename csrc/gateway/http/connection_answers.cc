@@ -193,9 +193,10 @@ void Connection::RecordAccess(int status, size_t bytes_out) {
     record.path = exchange.path;
     record.bytes_in =
         exchange.head_bytes + std::max(exchange.body_bytes, exchange.body.bytes().size());
-    const RequestPhases phases = PhasesOf(exchange, NowNanos());
+    const Nanos sent = NowNanos();
+    const RequestPhases phases = PhasesOf(exchange, sent);
     record.receive = std::max<Nanos>(phases.receive, 0);
-    record.total = now_ - exchange.first_byte_ns;
+    record.total = sent - exchange.first_byte_ns;
     if (exchange.servable) {
       record.model = exchange.servable->name();
       record.version = exchange.servable->version_text();

@@ -231,7 +231,7 @@ class Gateway:
 
         Keys: time_ns (CLOCK_REALTIME), peer, method, path, status, model, version, id, bytes_in,
         bytes_out, batch_rows, receive_ns, queue_ns, stage_ns, run_ns, finish_ns, send_ns,
-        compute_ns (stage and run together), total_ns.
+        total_ns. The phases do not overlap: together they are at most the total.
         """
 
 class Connection:

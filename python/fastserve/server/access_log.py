@@ -8,7 +8,7 @@ from typing import Any
 from fastserve.config.units import format_duration_ns
 from fastserve.server import logs
 
-PHASES = ("receive", "queue", "compute", "send")
+PHASES = ("receive", "queue", "stage", "run", "finish", "send")
 
 
 def write(records: Iterable[Mapping[str, Any]]) -> None:

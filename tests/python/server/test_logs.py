@@ -26,7 +26,9 @@ RECORD: dict[str, Any] = {
     "batch_rows": 8,
     "receive_ns": 0,
     "queue_ns": 300_000,
-    "compute_ns": 800_000,
+    "stage_ns": 50_000,
+    "run_ns": 700_000,
+    "finish_ns": 30_000,
     "send_ns": 20_000,
     "total_ns": 1_200_000,
 }
@@ -49,7 +51,8 @@ class Terminal(io.StringIO):
 def test_an_access_line_tells_where_the_time_went():
     assert access_log.text(RECORD) == (
         "127.0.0.1:5312 POST /v2/models/digits/infer 200 1.2 ms"
-        " (queue 300 us, compute 800 us, send 20 us) digits/1 batch=8 in=300 out=120"
+        " (queue 300 us, stage 50 us, run 700 us, finish 30 us, send 20 us)"
+        " digits/1 batch=8 in=300 out=120"
     )
 
 
