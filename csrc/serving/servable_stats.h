@@ -54,7 +54,7 @@ struct ServableStats {
   DurationHistogram finish;  // Checking the outputs, handing out their rows, ending the requests.
   // Of each request, recorded by the front end:
   DurationHistogram send;     // The engine was done until the answer was handed to the socket.
-  DurationHistogram request;  // Its last byte until its answer is encoded: all from queue on.
+  DurationHistogram request;  // Its last byte until then: all from queue on.
 
   void CountFailure(FailureReason reason) { failures[static_cast<size_t>(reason)].Add(); }
   void CountClose(CloseReason reason) { closes[static_cast<size_t>(reason)].Add(); }
