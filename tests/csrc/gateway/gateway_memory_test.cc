@@ -139,6 +139,25 @@ class Conversation {
     return !socket->is_aborted;
   }
 
+  // Several clients whose answers are ready at once: how many of them are answered, with whatever.
+  size_t HoldTogether(size_t clients) {
+    std::vector<FakeSocket*> sockets;
+    for (size_t i = 0; i < clients; ++i) {
+      sockets.push_back(&loop_.Connect());
+      sockets.back()->Feed(PostFloats());
+    }
+    Run();
+    size_t answered = 0;
+    for (FakeSocket* const socket : sockets) {
+      if (!socket->is_aborted) {
+        EXPECT_EQ(AnswersOf(socket->sent).size(), 1u);
+        ++answered;
+      }
+      socket->Lose();
+    }
+    return answered;
+  }
+
   void ExpectNothingHeld() {
     loop_.ExpectNothingHeld();
     EXPECT_EQ(loop_.gateway->connections(), 0u);
@@ -218,6 +237,37 @@ void FailEach(bool leaves, bool for_good) {
 TEST(GatewayMemory, FailsOnceAndTheNextConnectionIsServed) { FailEach(false, false); }
 
 TEST(GatewayMemory, FailsFromThenOnAndIsThereAgain) { FailEach(false, true); }
+
+// The answers of a batch come out of the queue in one chain: one that fails must not take the rest.
+TEST(GatewayMemory, FailsForOneAnswerAndTheOthersAreSent) {
+  constexpr size_t kClients = 3;
+  const ServableHandle model = Serve(EchoBackend(), Named("m"));
+  model->WarmUp();
+  fails_from = fails_to = SIZE_MAX;
+  for (int i = 0; i < 2; ++i) {  // The first one also makes what is made once.
+    Conversation whole(model);
+    allocations = 0;
+    EXPECT_EQ(whole.HoldTogether(kClients), kClients);
+    EXPECT_EQ(whole.loop().responses(200), kClients);
+  }
+  const size_t total = allocations;
+  [[maybe_unused]] size_t cut_off = 0;
+  for (size_t i = 0; i < total && !testing::Test::HasFailure(); ++i) {
+    SCOPED_TRACE(StrCat("allocation ", i, " of ", total, " fails"));
+    Conversation conversation(model);
+    allocations = 0;
+    fails_from = i;
+    fails_to = i + 1;
+    const size_t answered = conversation.HoldTogether(kClients);
+    fails_from = fails_to = SIZE_MAX;
+    EXPECT_GE(answered, kClients - 1);
+    cut_off += kClients - answered;
+    conversation.ExpectNothingHeld();
+  }
+#ifndef FS_THREAD_SANITIZER
+  EXPECT_GT(cut_off, 0u);
+#endif
+}
 
 TEST(GatewayMemory, FailsAroundAClientThatLeaves) {
   FailEach(true, false);
