@@ -116,7 +116,8 @@ TEST(Http1Response, HasAPhraseForEveryStatusThatIsSent) {
   EXPECT_TRUE(Write({.status = 499}).starts_with("HTTP/1.1 499 \r\n"));
   for (int code = 0; code <= 16; ++code) {
     const int status = HttpStatusOf(static_cast<Code>(code));
-    if (status != 499) EXPECT_NE(ReasonPhrase(status), "") << status;
+    if (status == 499) continue;
+    EXPECT_NE(ReasonPhrase(status), "") << status;
   }
 }
 
