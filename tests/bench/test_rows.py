@@ -120,7 +120,7 @@ def test_spread_of_one_run_is_that_run():
 
 def test_the_rate_of_the_queue_is_read_from_its_own_benchmark(tmp_path):
     program = tmp_path / "bench"
-    said = "here,  8 together  193 ns/request; 5.18 million/s\nhere, 32 together  160 ns; 6.23 million/s"
+    said = "here,  8 together   193 ns; 5.18 million/s\nhere, 32 together   160 ns; 6.23 million/s"
     program.write_text(f"#!/bin/sh\necho '{said}'\n")
     program.chmod(0o755)
     assert embed.queue_per_s(program) == pytest.approx(6.23e6)
