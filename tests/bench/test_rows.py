@@ -7,7 +7,7 @@ import pytest
 
 from bench.serve.exchange import Response, parse_head
 from bench.serve.pairing import spread
-from bench.serve.rows import mlp, poison, small, text
+from bench.serve.rows import embed, mlp, poison, small, text
 from bench.serve.rows.session import Sample, WrongAnswerError, require_echo
 
 
@@ -116,3 +116,14 @@ def test_a_refusal_must_be_a_400_that_names_tensor_expected_and_received(status,
 
 def test_spread_of_one_run_is_that_run():
     assert spread([4.0]).low == spread([4.0]).high == 4.0
+
+
+def test_the_rate_of_the_queue_is_read_from_its_own_benchmark(tmp_path):
+    program = tmp_path / "bench"
+    said = "here,  8 together   193 ns; 5.18 million/s\nhere, 32 together   160 ns; 6.23 million/s"
+    program.write_text(f"#!/bin/sh\necho '{said}'\n")
+    program.chmod(0o755)
+    assert embed.queue_per_s(program) == pytest.approx(6.23e6)
+    program.write_text("#!/bin/sh\necho nothing\n")
+    with pytest.raises(ValueError, match="no rate for 32"):
+        embed.queue_per_s(program)

@@ -2,7 +2,7 @@
 
 python embedded.py infer MODEL INPUT ROWS SECONDS      seconds a call of Model.infer, one thread
 python embedded.py engine MODEL INPUT ROWS SECONDS     the same of onnxruntime.InferenceSession.run
-python embedded.py threads MODEL INPUT ROWS SECONDS N  calls a second of N threads
+python embedded.py threads MODEL INPUT ROWS SECONDS N  calls a second of N threads, N instances
 python embedded.py submit MODEL INPUT ROWS SECONDS     submissions a second, 32 in flight
 
 MODEL is an .onnx file, or a model's directory (identity). Each answer's first element is checked.
@@ -100,7 +100,9 @@ def main(words: list[str]) -> dict[str, float]:
     import fastserve
 
     with fastserve.Server() as server:
-        model = server.load(Path(path))
+        # An instance each, so that no thread waits for another one's run.
+        instances = int(words[5]) if mode == "threads" else 1
+        model = server.load(Path(path), instances=instances)
         x = array_of(name, rows)
         (y,) = model.infer({name: x}).values()
         if name == "INPUT0" and not np.array_equal(x, y):
