@@ -27,6 +27,8 @@ std::string_view CodeName(Code code) {
   return kNames[static_cast<size_t>(code)];
 }
 
+// Made as the program starts: if there is no memory for that, the program had better not start.
+// NOLINTNEXTLINE(bugprone-throwing-static-initialization)
 Status::Error Status::out_of_memory_{Code::kResourceExhausted, "the server is out of memory"};
 
 Status::Status(const Status& other) noexcept {

@@ -126,6 +126,12 @@ class JoinKey {
   uint64_t hash_ = 0;
 };
 
+// What it owned lives on, and nobody owns it.
+template <typename Owner>
+void Leave(Owner& owner) {
+  [[maybe_unused]] const auto* const left = owner.release();
+}
+
 }  // namespace
 
 Servable::Servable(std::shared_ptr<Backend> backend, ServableOptions options)
@@ -156,9 +162,9 @@ Servable::~Servable() {
 // The engine's own threads, and its locks, are as little there as ours: nothing is destroyed, so
 // that nothing waits for them.
 void Servable::Abandon() {
-  for (auto& thread : threads_) (void)thread.release();
-  (void)scheduler_.release();
-  (void)pool_.release();
+  for (auto& thread : threads_) Leave(thread);
+  Leave(scheduler_);
+  Leave(pool_);
   (void)new std::shared_ptr<Backend>(std::move(backend_));
 }
 
