@@ -57,7 +57,8 @@ void WaitEstimate::Publish() {
 
 WaitEstimate::Turn WaitEstimate::TurnOf(Nanos now, size_t ahead, int64_t rows) const {
   double taken = turn_requests_.load(std::memory_order_relaxed);
-  if (taken < 1) taken = std::floor(static_cast<double>(options_.rows_max) / static_cast<double>(rows));
+  if (taken < 1)
+    taken = std::floor(static_cast<double>(options_.rows_max) / static_cast<double>(rows));
   taken = std::max(taken, 1.0);
   const double turn = std::floor(static_cast<double>(ahead) / taken);
   const auto idle = static_cast<double>(idle_.load(std::memory_order_relaxed));
