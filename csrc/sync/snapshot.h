@@ -47,6 +47,9 @@ class Snapshot {
     return value_;
   }
 
+  // A number that each Store changes. Read before a Load it belongs to that value or an older one.
+  uint64_t version() const { return version_.load(std::memory_order_relaxed); }
+
   // Must not outlive its snapshot. Keeps the value of its last Get alive.
   class Reader {
    public:

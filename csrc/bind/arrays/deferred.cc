@@ -13,7 +13,9 @@ namespace py = pybind11;
 namespace fastserve::bind {
 namespace {
 
-thread_local bool gil_is_held = false;
+// Found without a call, which every access would cost in a library that is opened at run time; the
+// loader keeps room for such.
+[[gnu::tls_model("initial-exec")]] thread_local bool gil_is_held = false;
 
 struct State {
   Inbox<Deferred, &Deferred::next_deferred> inbox;

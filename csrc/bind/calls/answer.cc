@@ -65,11 +65,9 @@ PyObject* TakeAnswer(Call& call, Status* why) {
   if (!why->ok()) return nullptr;
   const Numpy* const numpy = Numpy::Get();
   if (numpy == nullptr) return nullptr;
-  const auto names = NamesOf(AsCaller(call.caller), call.servable);
-  if (names == nullptr) return nullptr;
   PyObject* const answer = PyDict_New();
   if (answer == nullptr) return nullptr;
-  if (!PutAll(*numpy, *names, call, answer)) {
+  if (!PutAll(*numpy, *call.names, call, answer)) {
     Py_DECREF(answer);
     return nullptr;
   }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "bind/calls/caller_object.h"
 #include "bind/calls/done_callbacks.h"
 #include "bind/calls/loop_queue.h"
 
@@ -119,6 +120,7 @@ void Call::Recycle(Deferred* node) {
   call->queue.reset();
   // If it was the last that knew of this version: its runs have ended, so joining is short.
   call->servable.reset();
+  call->names.reset();
   call->wanted.clear();
   call->responses = 0;
   call->end = Status();

@@ -34,6 +34,7 @@ namespace fastserve::bind {
 
 class Call;
 class LoopQueue;
+struct TensorNames;
 
 // Gives up Python's share.
 struct DropCall {
@@ -89,11 +90,12 @@ class Call final : public ResponseSink, private Deferred {
 
   InferenceRequest request;
   ServableHandle servable;
-  std::vector<NamedInput> named;  // For Bind; its capacity is kept.
-  std::vector<uint32_t> wanted;   // Numbers of outputs; empty: all.
-  PyObject* caller = nullptr;     // The CallerObject, owned.
-  PyObject* waiter = nullptr;     // The Future that has callbacks, or the loop's future, owned.
-  Nanos received_ns = 0;          // When Python called.
+  std::shared_ptr<const TensorNames> names;  // Those of the servable.
+  std::vector<NamedInput> named;             // For Bind; its capacity is kept.
+  std::vector<uint32_t> wanted;              // Numbers of outputs; empty: all.
+  PyObject* caller = nullptr;                // The CallerObject, owned.
+  PyObject* waiter = nullptr;  // The Future that has callbacks, or the loop's future, owned.
+  Nanos received_ns = 0;       // When Python called.
   std::shared_ptr<LoopQueue> queue;
   // Links of the lists that a loop keeps of its calls.
   Call* next_in_queue = nullptr;

@@ -1,10 +1,11 @@
 // _core.Caller: requests to one model from Python code of the same process.
 //
 // A raw C type: infer is one call from Python, with no Python frame of ours. The Python class
-// fastserve.Model derives from it.
+// fastserve.Model derives from it: each Model is a Caller of the one that its loaded version has,
+// so that all of them end together. Calls hold that one, and never a Model, which keeps its Server.
 //
-// Threads: any, with the GIL. (The fields change only in __init__, but for the names, whose
-// exchange counts on the GIL.)
+// Threads: any, with the GIL. (The fields change only in __init__, but for `end` and what is known
+// of the version that was called last, whose exchange counts on the GIL.)
 #pragma once
 
 #include <Python.h>
@@ -35,20 +36,30 @@ struct CallerState {
   std::string name;
   std::string version;  // "": the default.
   uint32_t fork_generation = 0;
-  // Those of the version that was called last.
+  // Those of the version that was called last, found when the map had changed so often.
   std::shared_ptr<const TensorNames> names;
+  uint64_t changes = 0;
+  // What every call is told from now on; ok while there is somebody to call.
+  Status end;
 };
 
 struct CallerObject {
   PyObject_HEAD PyObject* error;  // What failures raise: error(code, message).
-  CallerState* state;             // Null until __init__.
+  CallerState* state;             // Null until __init__, and in a Caller of another.
+  PyObject* target;               // The other, owned, which has a state; else null.
 };
 
 inline CallerObject* AsCaller(PyObject* object) { return reinterpret_cast<CallerObject*>(object); }
 
-// The names of `servable`'s tensors, to be held while they are used: other threads may call another
-// version meanwhile. Null with an exception set.
-std::shared_ptr<const TensorNames> NamesOf(CallerObject* caller, const ServableHandle& servable);
+// The one that calls hold.
+inline CallerObject* TargetOf(PyObject* object) {
+  CallerObject* const caller = AsCaller(object);
+  return caller->target == nullptr ? caller : AsCaller(caller->target);
+}
+
+// Gives `call` the version that is served now, and the names of its tensors: other threads may call
+// another version meanwhile. Errors: NOT_FOUND; an exception that is set.
+Status FindModel(CallerState& state, Call& call);
 
 // Whether the caller's model stayed in the parent process; then an exception is set.
 bool RaiseIfForked(CallerObject* caller);

@@ -193,20 +193,19 @@ Status ReadInputs(const Numpy& numpy, const TensorNames& names, Call& call, Item
 }
 
 // Reads and binds. The names that Bind sees belong to `items`.
-Status BindInputs(CallerObject* caller, Call& call, PyObject* inputs) {
+Status BindInputs(Call& call, PyObject* inputs) {
   const Numpy* const numpy = Numpy::Get();
   if (numpy == nullptr) return PythonsError();
-  const auto names = NamesOf(caller, call.servable);
-  if (names == nullptr) return PythonsError();
+  const TensorNames& names = *call.names;
   Items items;
   const int is_mapping = IsMapping(*numpy, inputs);
   if (is_mapping < 0) return PythonsError();
   if (is_mapping == 0) {
-    FS_RETURN_IF_ERROR(AddOnly(*names, *call.servable, inputs, &items));
+    FS_RETURN_IF_ERROR(AddOnly(names, *call.servable, inputs, &items));
   } else if (!AddItems(inputs, &items)) {
     return PythonsError();
   }
-  FS_RETURN_IF_ERROR(ReadInputs(*numpy, *names, call, items));
+  FS_RETURN_IF_ERROR(ReadInputs(*numpy, names, call, items));
   Status status = call.servable->Bind(call.named, &call.request);
   const GilHeld held;
   call.named.clear();
@@ -248,15 +247,9 @@ Status ReadWanted(PyObject* outputs, Call& call) {
   return status;
 }
 
-Status NotServed(const CallerState& state) {
-  if (state.version.empty()) return NotFound("no model '", state.name, "' is served");
-  return NotFound("version ", state.version, " of model '", state.name, "' is not served");
-}
-
 Status Fill(CallerObject* caller, const CallArguments& arguments, Call& call) {
-  call.servable = caller->state->serving_map->Find(caller->state->name, caller->state->version);
-  if (call.servable == nullptr) return NotServed(*caller->state);
-  Status status = BindInputs(caller, call, arguments.inputs);
+  FS_RETURN_IF_ERROR(FindModel(*caller->state, call));
+  Status status = BindInputs(call, arguments.inputs);
   if (status.ok()) status = ReadWanted(arguments.outputs, call);
   if (!status.ok()) call.servable->stats().CountFailure(FailureReason::kInvalid);
   return status;
@@ -284,6 +277,10 @@ CallPtr PrepareCall(CallerObject* caller, const char* method, const PassedArgume
   RunDeferred();
   CallArguments arguments;
   if (!ReadArguments(method, passed, &arguments) || RaiseIfForked(caller)) return nullptr;
+  if (!caller->state->end.ok()) [[unlikely]] {
+    Raise(caller->error, caller->state->end);
+    return nullptr;
+  }
   return Guarded<CallPtr>(nullptr, [&]() -> CallPtr {
     CallPtr call = Call::New();
     call->received_ns = NowNanos();

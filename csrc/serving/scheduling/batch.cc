@@ -57,7 +57,7 @@ void Batch::Add(RequestPtr request) {
 Batch::Outcome Batch::Run(ModelInstance& instance, Nanos started) {
   for (const RequestPtr& request : requests_) {
     request->started_ns = started;
-    options_.stats->queue.Record(started - request->submitted_ns);
+    options_.stats->queue.Record(started - request->submitted_ns, options_.is_alone);
   }
   runs_ = 0;
   Status status = Attempt(instance, requests_, started);
@@ -80,7 +80,7 @@ Batch::Outcome Batch::Run(ModelInstance& instance, Nanos started) {
 // The time now, at which the run under way is over.
 Nanos Batch::Finish() {
   const Nanos now = options_.now();
-  if (computed_ns_ != 0) options_.stats->finish.Record(now - computed_ns_);
+  if (computed_ns_ != 0) options_.stats->finish.Record(now - computed_ns_, options_.is_alone);
   return now;
 }
 
@@ -109,10 +109,12 @@ Status Batch::RunEngine(ModelInstance& instance, std::span<const BatchInput> inp
   if (computed_ns_ == 0) computed_ns_ = options_.now();
   ++runs_;
   ServableStats& stats = *options_.stats;
-  stats.executions.Add();
-  stats.batch_rows[std::min(static_cast<size_t>(current_rows_), ServableStats::kRowsMax)].Add();
-  stats.stage.Record(staged_ns_ - started);
-  stats.run.Record(computed_ns_ - staged_ns_);
+  const bool is_alone = options_.is_alone;
+  stats.executions.Add(1, is_alone);
+  const auto rows = static_cast<size_t>(current_rows_);
+  stats.batch_rows[std::min(rows, ServableStats::kRowsMax)].Add(1, is_alone);
+  stats.stage.Record(staged_ns_ - started, is_alone);
+  stats.run.Record(computed_ns_ - staged_ns_, is_alone);
   return status;
 }
 
@@ -272,8 +274,8 @@ void Batch::ForgetOutputs() {
 void Batch::End(RequestPtr request, Status status) {
   ServableStats& stats = *options_.stats;
   if (status.ok()) {
-    stats.success.Add();
-    stats.rows.Add(static_cast<uint64_t>(request->rows));
+    stats.success.Add(1, options_.is_alone);
+    stats.rows.Add(static_cast<uint64_t>(request->rows), options_.is_alone);
   } else {
     stats.CountFailure(FailureReason::kBackend);
     request->staged_ns = staged_ns_;

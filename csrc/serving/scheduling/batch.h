@@ -46,6 +46,9 @@ class Batch final : private OutputSink {
     bool has_batch_dimension = false;
     SlabPool* pool = nullptr;
     ServableStats* stats = nullptr;
+    // Whether no other batch has the same stats: then what a run counts is counted without locked
+    // instructions, of which it would have a dozen.
+    bool is_alone = false;
     // Room for this many requests is made once. More may be added, where memory allows.
     size_t requests_max = 64;
     Nanos (*now)() = &NowNanos;

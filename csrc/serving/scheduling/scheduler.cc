@@ -17,8 +17,11 @@ namespace {
 constexpr Nanos kTryAfterMin = kSecond;
 constexpr Nanos kTryAfterMax = 10 * kSecond;
 
-Scheduler::Options Completed(Scheduler::Options options) {
+Scheduler::Options Completed(Scheduler::Options options, size_t instances) {
   options.batch.now = options.now;
+  // What runs count is counted by whoever holds the instance, and it goes from one to the next
+  // under the mutex.
+  options.batch.is_alone = instances == 1;
   const size_t scan_max = DynamicBatcher(options.batching).scan_max();
   options.batch.requests_max = std::min(scan_max, options.queue_depth);
   return options;
@@ -44,7 +47,7 @@ struct About {
 }  // namespace
 
 Scheduler::Scheduler(Options options, std::vector<std::unique_ptr<ModelInstance>> instances)
-    : options_(Completed(std::move(options))),
+    : options_(Completed(std::move(options), instances.size())),
       batcher_(options_.batching),
       line_(options_.queue_depth),
       load_(instances.size()),
@@ -153,7 +156,7 @@ Nanos Scheduler::RunHere(Nanos budget) {
     const Look look = LookForWork(Looker::kCaller, cost_max, done);
     if (look.instance == nullptr) return spent;
     const Batch::Outcome outcome = Run(look);
-    options_.batch.stats->caller_runs.Add(outcome.runs);
+    options_.batch.stats->caller_runs.Add(outcome.runs, options_.batch.is_alone);
     spent += outcome.took;
     done = look.instance;
   }
@@ -167,7 +170,7 @@ void Scheduler::RunUntil(const std::atomic<bool>& done) {
   while (!done.load(std::memory_order_relaxed)) {
     const Look look = LookForWork(Looker::kPatientCaller, kNever, held);
     if (look.instance == nullptr) return;
-    options_.batch.stats->caller_runs.Add(Run(look).runs);
+    options_.batch.stats->caller_runs.Add(Run(look).runs, options_.batch.is_alone);
     held = look.instance;
   }
   if (held != nullptr) {
@@ -297,7 +300,7 @@ void Scheduler::FreePlaces(size_t size_before, size_t deadlines_before) {
 
 Batch::Outcome Scheduler::Run(const Look& look) {
   Instance& instance = *look.instance;
-  options_.batch.stats->CountClose(look.reason);
+  options_.batch.stats->CountClose(look.reason, options_.batch.is_alone);
   instance.run_bytes = instance.batch.input_bytes();
   const Batch::Outcome outcome = instance.batch.Run(*instance.model, look.now);
   instance.run_ns = outcome.together ? outcome.took : kNever;

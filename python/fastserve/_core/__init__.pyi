@@ -5,7 +5,7 @@ Units are in the names. Every call that can block (load, warm up, probe) release
 
 from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from typing import Any, final
+from typing import Any, final, overload
 
 from numpy import ndarray
 
@@ -274,6 +274,7 @@ class Caller:
     none raise TypeError or ValueError.
     """
 
+    @overload
     def __init__(
         self,
         serving_map: ServingMap,
@@ -283,6 +284,9 @@ class Caller:
         error: type[Exception] = CoreError,
     ) -> None:
         """`version` "" is the highest that is served at each call."""
+    @overload
+    def __init__(self, caller: Caller, /) -> None:
+        """Another of the same: end_calls ends all of them."""
     def infer(
         self, inputs: Any, outputs: Sequence[str] | None = None, *, timeout: Seconds | None = None
     ) -> Answer:
@@ -298,6 +302,9 @@ class Caller:
         """A future of the running asyncio loop; as submit. What one iteration of the loop submits
         is gathered: at its end cheap models run there, threads are woken for others. Cancelling
         whoever awaits it cancels the request."""
+
+def end_calls(caller: Caller, code: str, message: str) -> None:
+    """From now on every call of it, and of those made of it, raises error(code, message)."""
 
 @final
 class Future:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from fastserve import _core
 from fastserve.config.model_config import Tensor
 from fastserve.embed import shown
 from fastserve.embed.entry import Entry
 from fastserve.embed.stats import ModelStats
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastserve import _core
     from fastserve.embed.server import Server
 
-Seconds = float
 
-
-class Model:
+class Model(_core.Caller):
     """A loaded model: call it with arrays, get arrays.
 
         model = server.load("digits.onnx")
@@ -31,9 +26,11 @@ class Model:
     Threads: any, also at once.
     """
 
+    # infer(), submit() and ainfer() are the base's: a call goes through no Python code.
     __slots__ = ("__weakref__", "_entry", "_server")
 
     def __init__(self, server: Server, entry: Entry) -> None:
+        super().__init__(entry.caller)
         self._server = server
         self._entry = entry
 
@@ -78,57 +75,6 @@ class Model:
     @property
     def is_loaded(self) -> bool:
         return self._entry.is_loaded
-
-    def infer(
-        self,
-        inputs: Mapping[str, Any] | Any,
-        outputs: Sequence[str] | None = None,
-        *,
-        timeout: Seconds | None = None,
-    ) -> dict[str, NDArray[Any]]:
-        """Run the model and wait; other Python threads run meanwhile.
-
-        `inputs` are arrays by name, or the only input by itself; `outputs` are the names of those
-        to answer with, all of them if it is left out. Arrays are numpy's, or anything that DLPack
-        or the buffer protocol describes: in C order they are read where they lie, so leave them
-        alone until the answer is there. Lists and numbers are converted to the model's type; an
-        array of another type is refused. Arrays of the answer lie in the engine's memory, and may
-        be read-only where they are an input's own.
-
-        Shapes:  each input as `inputs` describes it, each output as `outputs` does.
-        Units:   `timeout` is seconds, until it runs: a run is not interrupted.
-        Errors:  INVALID_ARGUMENT names the tensor, what was expected and what came;
-                 RESOURCE_EXHAUSTED: the queue is full; DEADLINE_EXCEEDED: the time was up before
-                 it ran, UNAVAILABLE: it would have been, or the server closed; NOT_FOUND,
-                 FAILED_PRECONDITION: the model was unloaded, the server closed before the call;
-                 INTERNAL: the engine failed.
-        Threads: any. In a coroutine it holds the event loop up: there, await ainfer().
-        """
-        return self._entry.caller.infer(inputs, outputs, timeout=timeout)
-
-    def submit(
-        self,
-        inputs: Mapping[str, Any] | Any,
-        outputs: Sequence[str] | None = None,
-        *,
-        timeout: Seconds | None = None,
-    ) -> _core.Future:
-        """As infer(), without waiting for the answer: those submitted at once may share a batch."""
-        return self._entry.caller.submit(inputs, outputs, timeout=timeout)
-
-    def ainfer(
-        self,
-        inputs: Mapping[str, Any] | Any,
-        outputs: Sequence[str] | None = None,
-        *,
-        timeout: Seconds | None = None,
-    ) -> Awaitable[dict[str, NDArray[Any]]]:
-        """As infer(), to be awaited on the running event loop, asyncio's own or uvloop.
-
-        It is submitted at once, whether it is awaited or not; what is wrong with the inputs is
-        raised by the call itself. Cancelling it cancels the request if it has not begun to run.
-        """
-        return self._entry.caller.ainfer(inputs, outputs, timeout=timeout)
 
     def stats(self) -> ModelStats:
         """What was counted since it was loaded, HTTP and in-process calls together."""

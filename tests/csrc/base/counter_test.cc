@@ -76,5 +76,16 @@ TEST(DurationHistogram, CountsAndSumsWhatItRecords) {
   EXPECT_EQ(histogram.sum_ns(), 1'000'003'000u);
 }
 
+TEST(DurationHistogram, CountsAlikeForAWriterThatIsAlone) {
+  DurationHistogram histogram;
+  for (const Nanos duration : {Nanos{-5}, 3 * kMicrosecond, kSecond}) {
+    histogram.Record(duration, /*is_alone=*/true);
+  }
+  histogram.Record(kMicrosecond);
+  EXPECT_EQ(histogram.count(), 4u);
+  EXPECT_EQ(histogram.bucket(0), 2u);
+  EXPECT_EQ(histogram.sum_ns(), 1'000'004'000u);
+}
+
 }  // namespace
 }  // namespace fastserve

@@ -44,6 +44,19 @@ TEST(ServingMap, FindsTheSameForAThreadWithoutAReader) {
   EXPECT_EQ(map.Find("digits", "nine"), nullptr);
 }
 
+TEST(ServingMap, CountsItsChanges) {
+  ServingMap map;
+  const uint64_t at_first = map.changes();
+  EXPECT_EQ(map.changes(), at_first);
+  map.Publish(Version("digits", 1));
+  const uint64_t published = map.changes();
+  EXPECT_NE(published, at_first);
+  EXPECT_NE(map.Find("digits", ""), nullptr);
+  EXPECT_EQ(map.changes(), published);
+  ASSERT_TRUE(map.Retire("digits", 1).ok());
+  EXPECT_NE(map.changes(), published);
+}
+
 TEST(ServingMap, FindsNothingForVersionsThatAreNoNumbers) {
   ServingMap map;
   map.Publish(Version("digits", 1));

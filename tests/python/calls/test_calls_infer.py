@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import OrderedDict, UserDict
 
@@ -157,9 +158,18 @@ def test_a_model_that_gives_several_responses_is_an_error(serve):
         serve([("x", "FP32", [16])], repeat=2).caller.infer(X)
 
 
+def test_a_version_that_comes_back_is_found_again(fp32):
+    fp32.caller.infer(X)
+    fp32.retire()
+    with pytest.raises(_core.CoreError, match="is served"):
+        fp32.caller.infer(X)
+    fp32.serving_map.publish(fp32.servable)
+    assert fp32.caller.infer(X)["y"][1] == 1
+
+
 def test_a_caller_is_made_of_a_serving_map(fp32):
     with pytest.raises(TypeError, match="Caller takes a ServingMap"):
-        _core.Caller(object(), "m")  # type: ignore[arg-type]
+        _core.Caller(object(), "m")  # type: ignore[call-overload]
     with pytest.raises(RuntimeError, match="initialised once"):
         fp32.caller.__init__(fp32.serving_map, "m")
     with pytest.raises(RuntimeError, match="was not initialised"):
@@ -177,6 +187,40 @@ def test_a_subclass_adds_what_it_likes(fp32):
 
     model = Model()
     assert (model.extra, model.first()) == (3, 1.0)
+
+
+def test_callers_of_one_caller_end_together_and_say_why(serve):
+    served = serve([("x", "FP32", [16])], error=Error)
+    one = _core.Caller(served.caller)
+    other = _core.Caller(one)
+    assert other.infer(X)["y"][1] == 1
+    waiting = other.submit(X)
+    _core.end_calls(other, "NOT_FOUND", "it went away")
+    for caller in (served.caller, one, other):
+        for call in (caller.infer, caller.submit, caller.ainfer):
+            with pytest.raises(Error) as caught:
+                call(X)
+            assert (caught.value.code, caught.value.message) == ("NOT_FOUND", "it went away")
+    assert waiting.result()["y"][1] == 1
+    assert _core.Caller(served.serving_map, "m").infer(X)["y"][1] == 1
+
+
+def test_a_caller_of_a_caller_keeps_it(fp32):
+    other = _core.Caller(fp32.caller)
+    fp32.caller = None
+    gc.collect()
+    assert other.infer(X)["y"][1] == 1
+    with pytest.raises(RuntimeError, match="initialised once"):
+        other.__init__(other)  # type: ignore[misc]
+
+
+def test_calls_are_ended_with_a_code(fp32):
+    with pytest.raises(ValueError, match="'OK' is no code"):
+        _core.end_calls(fp32.caller, "OK", "")
+    with pytest.raises(TypeError):
+        _core.end_calls(fp32.serving_map, "NOT_FOUND", "")
+    with pytest.raises(RuntimeError, match="was not initialised"):
+        _core.end_calls(_core.Caller.__new__(_core.Caller), "NOT_FOUND", "")
 
 
 # The same code path as the server's.
