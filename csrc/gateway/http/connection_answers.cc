@@ -69,7 +69,7 @@ void Connection::EncodeAndSend() {
   Status status = std::move(exchange.end);
   if (status.ok()) {
     status = gateway_.codec_.EncodeResponse(exchange, &encoded);
-    if (!status.ok()) stats.CountFailure(FailureReason::kInvalid);
+    if (!status.ok()) CountFailure(status.code());
   }
   if (!status.ok()) {
     AnswerError(HttpStatusOf(status.code()), status.message());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace fastserve {
@@ -128,7 +129,12 @@ Status InferCodec::EncodeResponse(Exchange& exchange, EncodedBody* out) {
                            .model_version = servable.version_text(),
                            .id = exchange.id,
                            .has_id = exchange.has_id};
-  FS_RETURN_IF_ERROR(EncodeInferResponse(result, results_, &json_));
+  try {
+    FS_RETURN_IF_ERROR(EncodeInferResponse(result, results_, &json_));
+  } catch (const std::bad_alloc&) {
+    json_ = ByteWriter();  // What it had may be what the others lack.
+    return Unavailable("no memory for the answer, try again later");
+  }
   out->json = json_.view();
   return {};
 }

@@ -36,7 +36,7 @@ class InferCodec {
   Status DecodeRequest(Exchange& exchange, Nanos now);
 
   // The answer of an exchange that ended well. Errors: INVALID_ARGUMENT for a response that JSON
-  // cannot say, or when there was not exactly one.
+  // cannot say, or when there was not exactly one; UNAVAILABLE without memory for its JSON.
   Status EncodeResponse(Exchange& exchange, EncodedBody* out);
 
  private:

@@ -12,6 +12,7 @@ import pytest
 
 from fastserve import _core
 from fastserve.errors import Error
+from tests.python.calls.conftest import WITHIN_RUN_S
 
 X = np.arange(16, dtype=np.float32)
 
@@ -109,8 +110,8 @@ def test_a_deadline_that_passes_in_the_queue_is_an_error(slow):
 
 
 def test_a_deadline_that_passes_in_a_run_is_an_error_too(slow):
-    future = slow.caller.submit(X, timeout=0.02)
-    with pytest.raises(_core.CoreError, match="'m' runs, but its answer is not there after 20 ms"):
+    future = slow.caller.submit(X, timeout=WITHIN_RUN_S)
+    with pytest.raises(_core.CoreError, match="'m' runs, but its answer is not there after 100 ms"):
         future.result()
     assert future.done()
     assert not future.cancelled()

@@ -15,6 +15,7 @@ import pytest
 import uvloop
 
 from fastserve import _core
+from tests.python.calls.conftest import WITHIN_RUN_S
 
 X = np.arange(16, dtype=np.float32)
 
@@ -146,7 +147,7 @@ def test_a_deadline_passes_while_another_runs(slow, run):
 def test_a_deadline_passes_in_its_own_run(slow, run):
     async def main() -> None:
         with pytest.raises(_core.CoreError, match="'m' runs, but its answer is not there"):
-            await slow.caller.ainfer(X, timeout=0.02)
+            await slow.caller.ainfer(X, timeout=WITHIN_RUN_S)
 
     run(main())
 

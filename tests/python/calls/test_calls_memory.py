@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fastserve import _core
+from tests.python.calls.conftest import WITHIN_RUN_S
 
 
 class Tracked(np.ndarray):
@@ -79,7 +80,7 @@ def test_an_input_lives_until_a_run_that_nobody_awaits_is_over(slow, until):
     x = tracked()
     gone = weakref.ref(x)
     with pytest.raises(_core.CoreError, match="runs, but its answer is not there"):
-        slow.caller.infer(x, timeout=0.01)
+        slow.caller.infer(x, timeout=WITHIN_RUN_S)
     del x
     assert gone() is not None
     until(lambda: slow.stats()["executions"] == 1)
