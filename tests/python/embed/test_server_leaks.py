@@ -38,12 +38,12 @@ def test_servers_leave_nothing_behind(digits):
     for number in range(WARM_UP_CYCLES):
         cycle(digits, number)
     threads, files, rss_bytes = held()
+    # The one thread of callbacks may be among them: a process has it from its first callback on.
+    named = set(threading.enumerate())
     for number in range(CYCLES):
         cycle(digits, number)
     threads_now, files_now, rss_bytes_now = held()
     assert threads_now <= threads
     assert files_now <= files
     assert rss_bytes_now - rss_bytes < GROWTH_BYTES_MAX
-    assert threading.active_count() == 1 or not any(
-        thread.name.startswith("fastserve-") for thread in threading.enumerate()
-    )
+    assert set(threading.enumerate()) <= named

@@ -141,7 +141,8 @@ def test_a_loop_that_is_told_to_end_is_replaced_before_it_has_gone(two):
 
 
 def test_what_is_in_flight_finishes_at_the_end(start, repository):
-    add_identity(repository, "slow", delay_us=1_000_000)
+    # Long enough for a scrape of a busy machine to see it.
+    add_identity(repository, "slow", delay_us=4_000_000)
     server: Running = start(repository, *PROCESSES, new_group=True).await_ready()
     replies = []
     asker = threading.Thread(target=lambda: replies.append(server.infer("slow", PAIR)))

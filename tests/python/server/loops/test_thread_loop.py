@@ -68,7 +68,8 @@ def test_requests_of_different_loops_share_a_batch(start, repository):
 
 
 def test_what_is_in_flight_finishes_at_the_end(start, repository):
-    add_identity(repository, "slow", delay_us=1_000_000)
+    # Long enough for a scrape of a busy machine to see it.
+    add_identity(repository, "slow", delay_us=4_000_000)
     server: Running = start(repository, *THREADS).await_ready()
     replies: list[Any] = []
     asker = threading.Thread(target=lambda: replies.append(server.infer("slow", PAIR)))
