@@ -23,9 +23,6 @@ BLOCK = re.compile(
     r"^(?:<!-- (serve|run|demo|file|shown:)(?: ([^\n]*?))? -->\n)?```(\w+)\n(.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-# Pages of what is written and not there yet: everything of them is checked but the execution of
-# their blocks. Empty it when `import fastserve` has a Server; a test insists.
-NOT_YET: frozenset[str] = frozenset()
 READY_TIMEOUT_S = 60
 COMMAND_TIMEOUT_S = 60
 

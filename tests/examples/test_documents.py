@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import fastserve
 from fastserve.cli import arguments, main
 from fastserve.config import options
 from tests.examples import documents
@@ -39,13 +38,7 @@ def servers(checkout) -> Iterator[documents.Servers]:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_marked_block_runs_in_order(document, checkout, servers):
     pytest.importorskip("tritonclient.http")
-    if document in documents.NOT_YET:
-        pytest.skip(f"{document} describes what is not there yet")
     documents.execute(documents.read(document), checkout, servers)
-
-
-def test_a_page_does_not_wait_longer_than_it_must():
-    assert not (documents.NOT_YET and hasattr(fastserve, "Server")), "empty documents.NOT_YET"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -102,13 +102,3 @@ class Endpoint:
         """Its loop may have ended, and answers nobody any more. Any thread."""
         with contextlib.suppress(RuntimeError):
             self._front_end.stop_listening()
-
-
-def new_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's, if it is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop

@@ -11,16 +11,18 @@ import concurrent.futures
 import contextlib
 import socket
 import threading
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
 from fastserve.config.options import Options
-from fastserve.embed.endpoint import Endpoint, new_loop
+from fastserve.embed.endpoint import Endpoint
 from fastserve.embed.settings import in_python
 from fastserve.embed.shared import Shared
 from fastserve.errors import Error
 from fastserve.server import logs
+from fastserve.server.loops.event_loop import loop_factory
 from fastserve.server.sockets.listen import bind, bind_unix, url_of
 
 # What a loop is given beyond the drain timeout before it counts as stuck.
@@ -42,7 +44,41 @@ def bind_sockets(options: Options) -> list[socket.socket]:
     return sockets
 
 
-class Listener:
+class Closes(ABC):
+    """A context manager of either kind, which is closed at the end of its block."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    @abstractmethod
+    async def aclose(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+class Listener(Closes):
     """Serves until close(), or until its server closes.
 
     Threads: any. One that alisten() made closes best by aclose(), on its own event loop.
@@ -129,7 +165,7 @@ class Listener:
 
     def _run(self, started: concurrent.futures.Future[None]) -> None:
         try:
-            with asyncio.Runner(loop_factory=new_loop) as runner:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 runner.run(self._serve(started))
         except BaseException as error:  # noqa: BLE001 Told to whoever waits, else logged.
             if started.done():
@@ -218,28 +254,6 @@ class Listener:
             sock.close()
         self._sockets = []
         self._shared.remove_listener(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a fastserve.Listener cannot be pickled or copied: it owns sockets")

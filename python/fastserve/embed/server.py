@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from types import TracebackType
-from typing import NoReturn, Self, Unpack
+from typing import NoReturn, Unpack
 
 from fastserve.config.spelling import did_you_mean
 from fastserve.embed import at_exit, shown
 from fastserve.embed.entry import Entry
-from fastserve.embed.listener import Listener
+from fastserve.embed.listener import Closes, Listener
 from fastserve.embed.model import Model
 from fastserve.embed.settings import (
     ModelSettings,
@@ -25,7 +24,7 @@ from fastserve.embed.sources import all_sources, loader, one_source
 from fastserve.errors import not_found
 
 
-class Server:
+class Server(Closes):
     """Loads models, runs them for Python callers, and serves the same models over HTTP.
 
         with fastserve.Server() as server:
@@ -202,28 +201,6 @@ class Server:
         self._finalizer.detach()
         await asyncio.gather(*(listener.aclose() for listener in self._shared.listeners()))
         await asyncio.to_thread(self._shared.retire)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -54,6 +54,9 @@ class ModelStats:
     close_reasons: Mapping[str, int]
     caller_runs: int
     queue_depth: int
+    instances: int
+    busy_share: float  # 0 to 1: of the instances' time, over about the last second.
+    expected_wait_ns: int  # For the answer to a request that comes now; 0: nothing is known.
     durations_ns: Mapping[str, Durations]
 
     @property
@@ -73,6 +76,9 @@ def from_core(stats: Mapping[str, Any]) -> ModelStats:
         close_reasons=stats["close_reasons"],
         caller_runs=stats["caller_runs"],
         queue_depth=stats["queue_depth"],
+        instances=stats["instances"],
+        busy_share=stats["load"],
+        expected_wait_ns=stats["expected_wait_ns"],
         durations_ns={
             key.removesuffix("_ns"): Durations(
                 value["count"], value["sum_ns"], tuple(value["buckets"])

@@ -33,6 +33,7 @@ from fastserve.server.loops.event_loop import loop_factory, set_switch_interval
 from fastserve.server.loops.single import Loops, SingleLoop
 from fastserve.server.routes import ControlRequest, Router
 from fastserve.server.scrape import Scraper
+from fastserve.server.sockets.acceptor import with_connections_that_fit
 from fastserve.server.sockets.listen import of_loop, url_of
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Server:
         sockets: Sequence[socket.socket],
         hand_over: HandOver | None = None,
     ) -> None:
+        if not (options.loops > 1 and options.loop_kind == "process"):
+            options = with_connections_that_fit(options)  # Each child process sees to its own.
         self._options = options
         self._sockets = sockets
         self._hand_over = hand_over

@@ -15,7 +15,7 @@ from typing import Any
 from fastserve import _core
 from fastserve.config.options import Options
 from fastserve.server.housekeeping import Housekeeper
-from fastserve.server.sockets.acceptor import Acceptor, connections_that_fit
+from fastserve.server.sockets.acceptor import Acceptor
 from fastserve.server.sockets.transport import Connection, connection_factory
 
 _DRAIN_POLL_S = 0.02
@@ -58,7 +58,7 @@ class FrontEnd:
             on_control,
             body_bytes_max=options.body_bytes_max,
             in_flight_bytes_max=options.in_flight_bytes_max,
-            connections_max=connections_that_fit(options.connections_max),
+            connections_max=options.connections_max,
             head_timeout_ns=options.head_timeout_ns,
             body_timeout_ns=options.body_timeout_ns,
             idle_timeout_ns=options.idle_timeout_ns,

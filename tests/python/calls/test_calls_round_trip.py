@@ -9,25 +9,13 @@ import numpy as np
 import pytest
 
 from fastserve import _core
+from tests import kserve
 
 hypothesis = pytest.importorskip("hypothesis")
 st = hypothesis.strategies
 arrays = pytest.importorskip("hypothesis.extra.numpy")
 
-NUMBERS = {
-    "BOOL": np.bool_,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "FP16": np.float16,
-    "FP32": np.float32,
-    "FP64": np.float64,
-}
+NUMBERS = {name: dtype for name, dtype in kserve.DTYPES.items() if name not in ("BYTES", "BF16")}
 
 
 @cache

@@ -111,7 +111,8 @@ def run_async(request) -> Callable[..., Any]:
 def loop_of_listeners(request, monkeypatch) -> str:
     """Which kind of event loop a listener's own thread runs."""
     if request.param == "asyncio":
-        monkeypatch.setattr("fastserve.embed.listener.new_loop", asyncio.new_event_loop)
+        stock = "fastserve.embed.listener.loop_factory"
+        monkeypatch.setattr(stock, lambda: asyncio.new_event_loop)
     else:
         pytest.importorskip("uvloop")
     return str(request.param)

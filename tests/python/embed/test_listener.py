@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -215,11 +216,14 @@ def test_nothing_of_the_program_is_touched(repository, ask, echo_body, run_async
         root = logging.getLogger()
         return (
             sys.getswitchinterval(),
+            resource.getrlimit(resource.RLIMIT_NOFILE),
             [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
             (root.level, list(root.handlers), logging.getLogger("fastserve").level),
             threading.active_count(),
         )
 
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))  # So low that a server would raise it.
     before = state()
 
     async def main():
@@ -231,7 +235,7 @@ def test_nothing_of_the_program_is_touched(repository, ask, echo_body, run_async
         server.load(repository())
         with server.listen(port=0) as listener:
             assert serves(ask, listener, echo_body)
-            assert state()[:3] == before[:3]
+            assert state()[:4] == before[:4]
         run_async(main())
     assert state() == before
 

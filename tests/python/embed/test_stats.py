@@ -13,6 +13,9 @@ COUNTED = {
     "close_reasons": {"idle": 2},
     "batch_rows": {4: 2},
     "queue_depth": 0,
+    "instances": 2,
+    "load": 0.5,
+    "expected_wait_ns": 7000,
     "caller_runs": 2,
     "queue_ns": HISTOGRAM,
     "load": 0.25,
@@ -26,7 +29,7 @@ def test_every_histogram_of_the_core_is_found():
 
 
 def test_a_model_that_ran_nothing_has_means_of_zero():
-    idle = ModelStats(0, {}, 0, 0, {}, {}, 0, 0, {})
+    idle = ModelStats(0, {}, 0, 0, {}, {}, 0, 0, 1, 0.0, 0, {})
     assert idle.mean_batch_rows == 0
     assert Durations(0, 0, ((None, 0),)).mean_ns == 0
 

@@ -30,6 +30,7 @@ from fastserve.server.loops.channel import Channel, Message
 from fastserve.server.loops.event_loop import loop_factory, set_switch_interval
 from fastserve.server.loops.tally import LoopStats
 from fastserve.server.routes import error_response
+from fastserve.server.sockets.acceptor import with_connections_that_fit
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 # Control requests that may wait for the parent; more are turned away.
@@ -62,6 +63,7 @@ async def _serve(sock: socket.socket, number: int) -> int:
         return 1  # It died before the kernel was asked to tell of it.
     options: Options = pickle.loads(first.body)
     logs.configure(options.log_format, options.log_level)
+    options = with_connections_that_fit(options)
     sockets = [socket.socket(fileno=fd) for fd in first.fields["sockets"]]
     child = Child(channel, options, sockets, number)
     channel.send("answer", id=first.id)

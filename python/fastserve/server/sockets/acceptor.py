@@ -16,8 +16,10 @@ import resource
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from fastserve.config.options import Options
 from fastserve.server import logs
 from fastserve.server.sockets.listen import BACKLOG
 
@@ -53,6 +55,11 @@ def connections_that_fit(connections_max: int) -> int:
         f" {limit} files; {_ADVICE}"
     )
     return fitting
+
+
+def with_connections_that_fit(options: Options) -> Options:
+    """For a process that is the server's own: its limit of open files may be raised."""
+    return replace(options, connections_max=connections_that_fit(options.connections_max))
 
 
 class Acceptor:
