@@ -14,7 +14,6 @@ COUNTED = {
     "batch_rows": {4: 2},
     "queue_depth": 0,
     "instances": 2,
-    "load": 0.5,
     "expected_wait_ns": 7000,
     "caller_runs": 2,
     "queue_ns": HISTOGRAM,
@@ -26,6 +25,7 @@ def test_every_histogram_of_the_core_is_found():
     stats = from_core(COUNTED)
     assert stats.durations_ns == {"queue": Durations(4, 3000, ((1000, 3), (2000, 1), (None, 0)))}
     assert (stats.success, stats.failure, stats.batch_rows) == (4, {"invalid": 1}, {4: 2})
+    assert (stats.instances, stats.busy_share, stats.expected_wait_ns) == (2, 0.25, 7000)
 
 
 def test_a_model_that_ran_nothing_has_means_of_zero():
