@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -28,6 +29,7 @@ struct plan {
   _Atomic int64_t fail_until;  /* The first one after it to succeed. */
   _Atomic int64_t error;       /* errno of a failed call. */
   _Atomic int64_t bytes_min;
+  _Atomic int64_t spares_python; /* Calls of the interpreter itself do not count. */
 };
 
 static struct plan idle[CALLS];
@@ -42,16 +44,29 @@ __attribute__((constructor)) static void begin(void) {
   if (shared != MAP_FAILED) plans = shared;
 }
 
+/* Whether the interpreter made the call that returns to `caller`. */
+static int is_pythons(void* caller) {
+  Dl_info object;
+  if (dladdr(caller, &object) == 0 || object.dli_fname == NULL) return 0;
+  const char* slash = strrchr(object.dli_fname, '/');
+  const char* name = slash == NULL ? object.dli_fname : slash + 1;
+  return strncmp(name, "python", 6) == 0 || strncmp(name, "libpython", 9) == 0;
+}
+
 /* Whether this call is to fail; errno is set then. */
-static int fails(enum call call, size_t bytes) {
+static int fails_for(enum call call, size_t bytes, void* caller) {
   struct plan* plan = &plans[call];
   if (plan->bytes_min > 0 && bytes < (size_t)plan->bytes_min) return 0;
+  if (plan->spares_python && is_pythons(caller)) return 0;
   const int64_t number = atomic_fetch_add(&plan->seen, 1) + 1;
   if (plan->fail_from == 0 || number < plan->fail_from || number >= plan->fail_until) return 0;
   atomic_fetch_add(&plan->failed, 1);
   errno = (int)plan->error;
   return 1;
 }
+
+/* The caller is whoever called the function of the C library that this stands in. */
+#define fails(call, bytes) fails_for((call), (bytes), __builtin_return_address(0))
 
 int eventfd(unsigned int count, int flags) {
   return fails(EVENTFD, 0) ? -1 : (int)syscall(SYS_eventfd2, count, flags);

@@ -16,7 +16,7 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("failing.c")
 # In the order of `enum call`.
 CALLS = ("eventfd", "pthread_create", "accept4", "epoll_ctl", "aligned_alloc", "malloc")
-FIELDS = ("seen", "failed", "fail_from", "fail_until", "error", "bytes_min")
+FIELDS = ("seen", "failed", "fail_from", "fail_until", "error", "bytes_min", "spares_python")
 FIELD_BYTES = 8
 ERRORS = {
     "eventfd": errno.EMFILE,
@@ -46,6 +46,14 @@ class Call:
         self._begin = CALLS.index(name) * len(FIELDS) * FIELD_BYTES
         self._set("error", ERRORS[name])
         self._set("bytes_min", BYTES_MIN.get(name, 0))
+
+    def spare_python(self, bytes_min: int) -> None:
+        """Count what libraries ask for, from `bytes_min` on, and not what the interpreter does.
+
+        CPython 3.13 takes for granted that its table of interned strings can grow, and crashes.
+        """
+        self._set("bytes_min", bytes_min)
+        self._set("spares_python", 1)
 
     @property
     def seen(self) -> int:

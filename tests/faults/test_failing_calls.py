@@ -18,6 +18,8 @@ from tests.faults.conftest import MODELS, is_right, numbered
 from tests.faults.failing import FailingCalls
 from tests.served import EXECUTABLE, Answer, Server
 
+# Below, protobuf takes for granted what it gets, and crashes.
+LARGE_AT_START_BYTES = 64 << 10
 START_WITHIN_S = 30.0
 # At the start: what is asked for once, by us, the loop or an engine. Not epoll_ctl: libuv aborts.
 AT_START = ("eventfd", "pthread_create", "aligned_alloc", "malloc")
@@ -95,6 +97,7 @@ def check_answers(port: int) -> None:
 def calls_at_start(models: Path, library: Path, folder: Path) -> dict[str, int]:
     """How often each is called until every model is served and has answered."""
     calls = FailingCalls(library, folder)
+    calls["malloc"].spare_python(LARGE_AT_START_BYTES)
     attempt = Attempt(models, calls, folder / "log")
     try:
         port = attempt.outcome()
@@ -116,6 +119,7 @@ def test_a_start_without_one_of_its_calls_ends_clearly_or_serves(models, library
     count = calls_at_start(models, library, tmp_path)[name]
     for number in range(1, count + 1):
         calls = FailingCalls(library, tmp_path)
+        calls["malloc"].spare_python(LARGE_AT_START_BYTES)
         calls[name].fail_number(number)
         attempt = Attempt(models, calls, tmp_path / "log")
         try:
