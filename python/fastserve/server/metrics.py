@@ -104,11 +104,21 @@ class _Processes(Collector):
     def _total(self, metric: Metric, others: Sequence[Mapping[str, Metric]]) -> Sample:
         (own,) = metric.samples
         found = [other[metric.name] for other in others if metric.name in other]
-        value = own.value + sum(sample.value for item in found for sample in item.samples)
+        values = [own.value, *(sample.value for item in found for sample in item.samples)]
         if metric.name == "process_cpu_seconds":
             times = os.times()
-            value += times.children_user + times.children_system
-        return own._replace(value=value)
+            return own._replace(value=_in_ticks(*values, times.children_user, times.children_system))
+        return own._replace(value=sum(values))
+
+
+def _in_ticks(*seconds: float) -> float:
+    """The sum, counted in the kernel's clock ticks as it counts them.
+
+    A sum of floats depends on their order, and a loop's time moves from one addend to another when
+    the loop ends: a counter that goes back by one bit is one that began anew to Prometheus.
+    """
+    per_second = os.sysconf("SC_CLK_TCK")
+    return sum(round(one * per_second) for one in seconds) / per_second
 
 
 def _always(pid: int) -> Callable[[], int]:
