@@ -131,6 +131,15 @@ def nonzero() -> ModelProto:
     )
 
 
+def random_rows() -> ModelProto:
+    """As many random numbers as x has: another answer each time."""
+    return model(
+        [helper.make_node("RandomUniformLike", ["x"], ["y"])],
+        [tensor("x", ["batch", 2])],
+        [tensor("y", ["batch", 2])],
+    )
+
+
 def optional_input() -> ModelProto:
     """y = x * factor, where a request may leave factor out (it is 3 then)."""
     return model(
@@ -251,6 +260,7 @@ MODELS: dict[str, Callable[[], ModelProto]] = {
     "nonzero": nonzero,
     "optional_input": optional_input,
     "passthrough": passthrough,
+    "random_rows": random_rows,
     "rank_13": rank_13,
     "scalar": scalar,
     "sequence_output": sequence_output,

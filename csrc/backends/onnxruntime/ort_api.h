@@ -23,6 +23,7 @@ namespace fastserve::ort {
 // The engine's objects; only pointers to them are ever held.
 struct OrtAllocator;
 struct OrtEnv;
+struct OrtIoBinding;
 struct OrtMemoryInfo;
 struct OrtProviderOptions;
 struct OrtRunOptions;
@@ -100,6 +101,11 @@ inline constexpr uint32_t kOrtApiVersion = 17;
        void* text)                                                                                \
   SLOT(130, OrtStatus*, AddSessionConfigEntry, OrtSessionOptions*, const char* key,               \
        const char* value)                                                                         \
+  SLOT(133, OrtStatus*, RunWithBinding, OrtSession*, const OrtRunOptions*, const OrtIoBinding*)   \
+  SLOT(134, OrtStatus*, CreateIoBinding, OrtSession*, OrtIoBinding**)                             \
+  SLOT(135, void, ReleaseIoBinding, OrtIoBinding*)                                                \
+  SLOT(136, OrtStatus*, BindInput, OrtIoBinding*, const char* name, const OrtValue*)              \
+  SLOT(137, OrtStatus*, BindOutput, OrtIoBinding*, const char* name, const OrtValue*)             \
   SLOT(170, OrtStatus*, SessionOptionsAppendExecutionProvider_TensorRT_V2, OrtSessionOptions*,    \
        const OrtProviderOptions*)                                                                 \
   SLOT(171, OrtStatus*, CreateTensorRTProviderOptions, OrtProviderOptions**)                      \

@@ -1,6 +1,5 @@
 #include "backends/onnxruntime/ort_instance.h"
 
-#include <array>
 #include <cstddef>
 #include <cstring>
 #include <limits>
@@ -45,7 +44,7 @@ BufferRef OwnerOf(const void* data, std::span<const BatchInput> inputs) {
 }  // namespace
 
 OrtInstance::OrtInstance(std::shared_ptr<const Session> session)
-    : session_(std::move(session)), api_(session_->library.api) {
+    : session_(std::move(session)), api_(session_->library.api), kept_(*session_) {
   input_names_.reserve(session_->signature.inputs.size());
   input_values_.reserve(session_->signature.inputs.size());
   output_values_.reserve(session_->signature.outputs.size());
@@ -57,9 +56,11 @@ OrtInstance::~OrtInstance() {
 }
 
 Status OrtInstance::Run(std::span<const BatchInput> inputs, int64_t rows, OutputSink& outputs) {
+  if (kept_.Run(inputs, outputs)) return {};
   Status status = WrapInputs(inputs);
   if (status.ok()) status = Compute();
   ReleaseValues(input_values_);
+  if (status.ok()) kept_.Learn(inputs, output_values_);
   for (size_t i = 0; status.ok() && i < output_values_.size(); ++i) {
     status = Emit(i, inputs, outputs);
   }
@@ -122,30 +123,9 @@ Status OrtInstance::Compute() {
                        session_->output_names.size(), output_values_.data()));
 }
 
-Status OrtInstance::Describe(size_t index, Tensor& tensor) {
-  OrtTensorInfo* info = nullptr;
-  FS_RETURN_IF_ERROR(Take(api_.GetTensorTypeAndShape(output_values_[index], &info)));
-  const Owned<OrtTensorInfo> owned(info, api_.ReleaseTensorTypeAndShapeInfo);
-  const TensorSpec& spec = session_->signature.outputs[index];
-  tensor.type = spec.type;
-  int type = 0;
-  size_t rank = 0;
-  FS_RETURN_IF_ERROR(Take(api_.GetTensorElementType(info, &type)));
-  FS_RETURN_IF_ERROR(Take(api_.GetDimensionsCount(info, &rank)));
-  if (type != OrtTypeOf(spec.type) || rank > Shape::kMaxRank) {
-    return Internal("output '", spec.name, "' came with elements of ", OrtTypeName(type), " and ",
-                    rank, " dimensions, expected ", DataTypeName(spec.type), " and at most ",
-                    Shape::kMaxRank);
-  }
-  std::array<int64_t, Shape::kMaxRank> dims;
-  FS_RETURN_IF_ERROR(Take(api_.GetDimensions(info, dims.data(), rank)));
-  tensor.shape = Shape(std::span(dims.data(), rank));
-  return {};
-}
-
 Status OrtInstance::Emit(size_t index, std::span<const BatchInput> inputs, OutputSink& outputs) {
   Tensor tensor;
-  FS_RETURN_IF_ERROR(Describe(index, tensor));
+  FS_RETURN_IF_ERROR(session_->Describe(index, output_values_[index], tensor));
   if (tensor.type == DataType::kBytes) return EmitStrings(index, tensor, outputs);
   void* data = nullptr;
   FS_RETURN_IF_ERROR(Take(api_.GetTensorMutableData(output_values_[index], &data)));

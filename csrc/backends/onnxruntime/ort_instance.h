@@ -1,5 +1,7 @@
 // OrtInstance: runs batches on a shared Session without copying a numeric tensor.
 //
+// A small model that is asked for the same shapes again is run over kept tensors (BoundRun). Else:
+//
 //   in    numeric bytes are wrapped where they lie; BYTES become the engine's strings (copied)
 //   out   numeric results stay in the engine's memory, and the BufferRef given to the sink keeps
 //         them there; BYTES are written once, into memory from the sink
@@ -14,6 +16,7 @@
 #include <span>
 #include <vector>
 
+#include "backends/onnxruntime/ort_bound_run.h"
 #include "backends/onnxruntime/ort_session.h"
 #include "base/status.h"
 #include "serving/backend.h"
@@ -27,19 +30,20 @@ class OrtInstance : public ModelInstance {
 
   Status Run(std::span<const BatchInput> inputs, int64_t rows, OutputSink& outputs) override;
 
+  const KeptRun& kept() const { return kept_; }
+
  private:
   Status WrapInputs(std::span<const BatchInput> inputs);
   Status WrapStrings(const TensorSpec& spec, const Tensor& tensor);
   Status Compute();
   Status Emit(size_t index, std::span<const BatchInput> inputs, OutputSink& outputs);
   Status EmitStrings(size_t index, Tensor tensor, OutputSink& outputs);
-  // Reads type and shape of output `index` into `tensor`, all but its bytes.
-  Status Describe(size_t index, Tensor& tensor);
   void ReleaseValues(std::vector<OrtValue*>& values);
   Status Take(OrtStatus* error) const { return api_.Take(error, Code::kInternal, "ONNX Runtime"); }
 
   const std::shared_ptr<const Session> session_;
   const OrtApi& api_;
+  KeptRun kept_;
   // Kept between runs for their capacity alone.
   std::vector<const char*> input_names_;
   std::vector<OrtValue*> input_values_;

@@ -19,6 +19,7 @@ struct OptimizationLevel {
 constexpr std::array<OptimizationLevel, 4> kOptimizationLevels = {
     {{"none", 0}, {"basic", 1}, {"extended", 2}, {"all", 99}}};
 
+constexpr std::string_view kCpuProvider = "CPUExecutionProvider";
 constexpr int kOrtFatal = 4;  // The least talkative of the engine's severities.
 constexpr int kOrtSequential = 0;
 constexpr int kOrtParallel = 1;
@@ -148,7 +149,7 @@ Status AppendProviders(const OrtApi& api, const std::vector<OnnxRuntimeProvider>
           "execution provider '", provider.name,
           "' is not in this build of ONNX Runtime; available: ", Joined(*available));
     }
-    if (provider.name == "CPUExecutionProvider") continue;  // Always there, always last.
+    if (provider.name == kCpuProvider) continue;  // Always there, always last.
     const auto own = std::ranges::find(kOwnSlots, provider.name, &OwnSlots::name);
     FS_RETURN_IF_ERROR(own != kOwnSlots.end()
                            ? AppendByOwnSlots(api, *own, provider, session_options)
@@ -232,10 +233,37 @@ Result<std::shared_ptr<const Session>> Session::Create(const OnnxRuntimeOptions&
   if (!run_options.ok()) return run_options.status();
   auto session = std::make_shared<Session>(**library, *std::move(handle), *std::move(run_options));
   session->signature = *std::move(signature);
+  session->is_on_the_cpu = std::ranges::all_of(
+      options.providers, [](const OnnxRuntimeProvider& one) { return one.name == kCpuProvider; });
   for (const TensorSpec& output : session->signature.outputs) {
     session->output_names.push_back(output.name.c_str());
   }
   return std::shared_ptr<const Session>(std::move(session));
+}
+
+Status Session::Describe(size_t index, const OrtValue* value, Tensor& tensor) const {
+  const OrtApi& api = library.api;
+  const auto take = [&](OrtStatus* error) {
+    return api.Take(error, Code::kInternal, "ONNX Runtime");
+  };
+  OrtTensorInfo* info = nullptr;
+  FS_RETURN_IF_ERROR(take(api.GetTensorTypeAndShape(value, &info)));
+  const Owned<OrtTensorInfo> owned(info, api.ReleaseTensorTypeAndShapeInfo);
+  const TensorSpec& spec = signature.outputs[index];
+  int type = 0;
+  size_t rank = 0;
+  FS_RETURN_IF_ERROR(take(api.GetTensorElementType(info, &type)));
+  FS_RETURN_IF_ERROR(take(api.GetDimensionsCount(info, &rank)));
+  if (type != OrtTypeOf(spec.type) || rank > Shape::kMaxRank) {
+    return Internal("output '", spec.name, "' came with elements of ", OrtTypeName(type), " and ",
+                    rank, " dimensions, expected ", DataTypeName(spec.type), " and at most ",
+                    Shape::kMaxRank);
+  }
+  std::array<int64_t, Shape::kMaxRank> dims;
+  FS_RETURN_IF_ERROR(take(api.GetDimensions(info, dims.data(), rank)));
+  tensor.type = spec.type;
+  tensor.shape = Shape(std::span(dims.data(), rank));
+  return {};
 }
 
 }  // namespace fastserve::ort

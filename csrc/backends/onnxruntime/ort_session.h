@@ -24,10 +24,15 @@ struct Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
+  // Type and shape of what output `index` came as; INTERNAL when it is not as the signature says.
+  Status Describe(size_t index, const OrtValue* value, Tensor& tensor) const;
+
   const OrtLibrary& library;
   Owned<OrtSession> handle;
   // For every run: a request that fails is answered, and not written to stderr by the engine.
   Owned<OrtRunOptions> run_options;
+  // No other provider was asked for: tensors are computed where the engine is given them.
+  bool is_on_the_cpu = true;
   // Inputs are the model's own, then the initialisers that a request may override (optional ones).
   Signature signature;
   std::vector<const char*> output_names;
