@@ -49,8 +49,7 @@ bool IsOfNumbers(const Tensor& tensor) {
 BoundRun::BoundRun(const Session& session)
     : session_(session), binding_(nullptr, session.library.api.ReleaseIoBinding) {}
 
-std::unique_ptr<BoundRun> BoundRun::Make(const Session& session,
-                                         std::span<const BatchInput> inputs,
+std::unique_ptr<BoundRun> BoundRun::Make(const Session& session, std::span<const BatchInput> inputs,
                                          std::span<OrtValue* const> outputs) {
   std::unique_ptr<BoundRun> run(new BoundRun(session));
   return run->Describe(inputs, outputs) ? std::move(run) : nullptr;
@@ -110,8 +109,8 @@ bool BoundRun::Bind() {
     }
   }
   for (size_t i = 0; i < outputs_.size(); ++i) {
-    if (!(wrap(outputs_[i]) && Take(api.BindOutput(binding, session_.output_names[i],
-                                                   outputs_[i].value.get())))) {
+    if (!(wrap(outputs_[i]) &&
+          Take(api.BindOutput(binding, session_.output_names[i], outputs_[i].value.get())))) {
       return false;
     }
   }
@@ -124,7 +123,7 @@ bool BoundRun::Proves(std::span<const BatchInput> inputs) {
   for (const Kept& kept : outputs_) {
     std::ranges::transform(kept.tensor.bytes, kept.memory, [](std::byte one) { return ~one; });
   }
-  CopyIn(inputs);
+  CopyTensorsIn(inputs);
   const Nanos began = NowNanos();
   if (!Compute() || NowNanos() - began > kLongRun) return false;
   return std::ranges::all_of(outputs_, [](Kept& kept) {
@@ -148,7 +147,7 @@ bool BoundRun::Fits(std::span<const BatchInput> inputs) const {
 }
 
 BoundRun::Outcome BoundRun::Run(std::span<const BatchInput> inputs, OutputSink& outputs) {
-  CopyIn(inputs);
+  CopyTensorsIn(inputs);
   if (!Compute()) return Outcome::kFailed;
   for (size_t i = 0; i < outputs_.size(); ++i) {
     Tensor tensor = outputs_[i].tensor;
@@ -161,7 +160,7 @@ BoundRun::Outcome BoundRun::Run(std::span<const BatchInput> inputs, OutputSink& 
   return Outcome::kAnswered;
 }
 
-void BoundRun::CopyIn(std::span<const BatchInput> inputs) {
+void BoundRun::CopyTensorsIn(std::span<const BatchInput> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     const std::span<const std::byte> bytes = inputs[i].tensor.bytes;
     if (inputs[i].present) std::memcpy(inputs_[i].memory, bytes.data(), bytes.size());
@@ -169,8 +168,8 @@ void BoundRun::CopyIn(std::span<const BatchInput> inputs) {
 }
 
 bool BoundRun::Compute() {
-  return Take(session_.library.api.RunWithBinding(session_.handle.get(),
-                                                  session_.run_options.get(), binding_.get()));
+  return Take(session_.library.api.RunWithBinding(session_.handle.get(), session_.run_options.get(),
+                                                  binding_.get()));
 }
 
 bool BoundRun::Take(OrtStatus* error) const {

@@ -34,7 +34,8 @@ class BoundRun {
   // none, or not numbers.
   static std::unique_ptr<BoundRun> Make(const Session& session, std::span<const BatchInput> inputs,
                                         std::span<OrtValue* const> outputs);
-  // Whether it is quick and gives those same outputs, which still exist. Asked before the first Run.
+  // Whether it is quick and gives those same outputs, which still exist. Asked before the first
+  // Run.
   bool Proves(std::span<const BatchInput> inputs);
 
   bool Fits(std::span<const BatchInput> inputs) const;
@@ -55,7 +56,7 @@ class BoundRun {
   explicit BoundRun(const Session& session);
   bool Describe(std::span<const BatchInput> inputs, std::span<OrtValue* const> outputs);
   bool Bind();
-  void CopyIn(std::span<const BatchInput> inputs);
+  void CopyTensorsIn(std::span<const BatchInput> inputs);
   bool Compute();
   bool Take(OrtStatus* error) const;
 

@@ -107,7 +107,9 @@ class _Processes(Collector):
         values = [own.value, *(sample.value for item in found for sample in item.samples)]
         if metric.name == "process_cpu_seconds":
             times = os.times()
-            return own._replace(value=_in_ticks(*values, times.children_user, times.children_system))
+            return own._replace(
+                value=_in_ticks(*values, times.children_user, times.children_system)
+            )
         return own._replace(value=sum(values))
 
 

@@ -33,10 +33,8 @@ TEST(BoundRun, AnswersEachValueAsANewRunDoes) {
     EXPECT_EQ(IsKept(model), i > 16) << i;
     ASSERT_TRUE(
         model.Run({Floats({1, 4}, {value, 1, 2, 3}), Floats({1, 4}, {2, 2, 2, value})}).ok());
-    ASSERT_EQ(model.sink.answers[0].As<float>(),
-              (std::vector<float>{value + 2, 3, 4, 3 + value}));
-    ASSERT_EQ(model.sink.answers[1].As<float>(),
-              (std::vector<float>{2 * value, 2, 4, 3 * value}));
+    ASSERT_EQ(model.sink.answers[0].As<float>(), (std::vector<float>{value + 2, 3, 4, 3 + value}));
+    ASSERT_EQ(model.sink.answers[1].As<float>(), (std::vector<float>{2 * value, 2, 4, 3 * value}));
     ASSERT_EQ(model.sink.answers[1].tensor.shape, Shape({1, 4}));
     ASSERT_EQ(model.sink.responses, 1);
   }
@@ -130,7 +128,8 @@ TEST(BoundRun, WhatFailsBecauseOfTheRequestFailsAndStaysKept) {
   EXPECT_TRUE(IsKept(model));
 }
 
-// Whoever calls promises as many bytes as the shape needs; a sanitizer sees it when that is trusted.
+// Whoever calls promises as many bytes as the shape needs; a sanitizer sees it when that is
+// trusted.
 TEST(BoundRun, BytesThatAreNotAsManyAsTheShapeNeedsAreNotCopied) {
   FS_NEED_LIBRARY();
   ServedModel model("add_mul");
