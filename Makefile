@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test bench micro lint format draw hooks sanitize sanitize-e2e soak fuzz wheel clean
+.PHONY: help setup run test bench micro lint format draw hooks sanitize sanitize-e2e servers-asan servers-tsan soak fuzz wheel clean
 
 PYTHON ?= python3
 # `make test EXTRAS=test,train` also installs what the slower tests need.
@@ -86,9 +86,11 @@ sanitize: setup ## The C++ tests under ASan with UBSan, then under TSan.
 	@$(BIN)/pytest tests/csrc tests/kernels tests/sim --cpp-preset=tsan $(ARGS)
 
 SERVER_SUITES := tests/test_cores.py tests/conformance tests/attacks tests/python/server
-sanitize-e2e: setup ## The suites that talk to servers, whose core runs under ASan with UBSan, then TSan.
-	@$(BIN)/pytest $(SERVER_SUITES) --core-preset=asan $(ARGS)
-	@$(BIN)/pytest $(SERVER_SUITES) --core-preset=tsan $(ARGS)
+sanitize-e2e: setup ## The suites that talk to servers, whose core runs under ASan with UBSan, and TSan.
+	@$(MAKE) --no-print-directory -j2 --output-sync=target servers-asan servers-tsan
+
+servers-asan servers-tsan: servers-%: setup # Side by side: half the time they wait.
+	@$(BIN)/pytest $(SERVER_SUITES) --core-preset=$* $(ARGS)
 
 soak: setup ## An hour of mixed and hostile traffic (DURATION=5m, RATE=150, CORE=asan): nothing lost or grown.
 	@$(BIN)/python -m tools.soak $(if $(DURATION),--duration=$(DURATION)) $(if $(RATE),--rate=$(RATE)) \

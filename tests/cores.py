@@ -1,8 +1,8 @@
 """The build of the extension module that servers under test run with: --core-preset.
 
-With `asan` or `tsan` the module is built with that sanitizer (CMakePresets.json, <name>-module) and
-every server that a test starts runs with it. The first report of a sanitizer ends the server and
-fails the test in whose time it came, whatever the test itself had to say about it.
+With `asan` or `tsan` the module is built with that sanitizer, beside the C++ tests and of the same
+libraries, and every server that a test starts runs with it. The first report of a sanitizer ends
+the server and fails the test in whose time it came, whatever the test itself had to say about it.
 
 CPython, uvloop and ONNX Runtime stay as they are installed. AddressSanitizer therefore sees what
 they do to our memory through the C library alone, and leaks are not looked for: the interpreter
@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from tests import cpp_items
@@ -83,8 +82,7 @@ def choose(preset: str | None) -> None:
     """From now on servers run with that build, which is made if it is not there."""
     global _chosen
     if preset is not None:
-        folder = module(preset).parent
-        _chosen = Sanitizer(preset, folder / "reports")
+        _chosen = Sanitizer(preset, module(preset).parent / "reports")
 
 
 def environment() -> dict[str, str]:
@@ -104,13 +102,9 @@ def check() -> None:
 @functools.cache
 def module(preset: str) -> Path:
     """The extension module, built."""
-    name = f"{preset}-module"
-    command = [sys.executable, "-m", "pybind11", "--cmakedir"]
-    folder = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    python = f"-DPython_EXECUTABLE={sys.executable}"
-    cpp_items.cmake(["--preset", name, python, f"-Dpybind11_DIR={folder}"])
-    cpp_items.cmake(["--build", "--preset", name])
-    (built,) = (ROOT / "build" / name).glob("_core*.so")
+    cpp_items.configure(preset)
+    cpp_items.cmake(["--build", "--preset", preset, "--target", "_core"])
+    (built,) = (cpp_items.BUILDS / preset).glob("_core*.so")
     return built
 
 

@@ -7,6 +7,7 @@ file. A skipped case counts as a failure: a test that did not run proves nothing
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import importlib.util
 import json
@@ -25,6 +26,7 @@ import pytest
 from tests import proc
 
 ROOT = Path(__file__).resolve().parent.parent
+BUILDS = ROOT / "build"
 BUILD_TIMEOUT_S = 1800
 PROGRAM_TIMEOUT_S = 600
 CASE_TIMEOUT_S = 120
@@ -81,29 +83,37 @@ def build(preset: str, program: str) -> Path:
     """Build one program of a preset; its path. Quick when nothing changed."""
     configure(preset)
     cmake(["--build", "--preset", preset, "--target", program])
-    return ROOT / "build" / preset / "tests" / program
+    return BUILDS / preset / "tests" / program
 
 
 @functools.cache
 def configure(preset: str) -> None:
-    cmake(["--preset", preset])
+    # Where the extension module is built, too: with the interpreter and the pybind11 of the tests.
+    command = [sys.executable, "-m", "pybind11", "--cmakedir"]
+    folder = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    python = f"-DPython_EXECUTABLE={sys.executable}"
+    cmake(["--preset", preset, python, f"-Dpybind11_DIR={folder}"])
 
 
 def cmake(arguments: list[str]) -> None:
+    """Runs side by side take turns: a build folder is one build's at a time."""
     env = dict(os.environ)
     env["PATH"] = str(Path(sys.executable).parent) + os.pathsep + env["PATH"]
     env.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1))
     program = shutil.which("cmake", path=env["PATH"]) or "cmake"
-    done = subprocess.run(
-        [program, *arguments],
-        cwd=ROOT,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=BUILD_TIMEOUT_S,
-    )
+    BUILDS.mkdir(exist_ok=True)
+    with (BUILDS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(
+            [program, *arguments],
+            cwd=ROOT,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=BUILD_TIMEOUT_S,
+        )
     if done.returncode != 0:
         raise CppFailure(f"cmake {' '.join(arguments)} failed:\n{tail(done.stdout)}")
 

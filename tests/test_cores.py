@@ -104,4 +104,4 @@ def test_servers_run_with_the_chosen_core(request):
         capture_output=True,
         text=True,
     )
-    assert (f"{preset}-module" in done.stdout) == (preset is not None), done.stdout
+    assert (f"/build/{preset}/" in done.stdout) == (preset is not None), done.stdout
