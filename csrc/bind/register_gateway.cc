@@ -9,6 +9,7 @@
 #include "bind/errors.h"
 #include "bind/event_loop_gateway.h"
 #include "bind/register.h"
+#include "memory/heap.h"
 
 namespace py = pybind11;
 
@@ -144,6 +145,9 @@ py::dict DebugOf(EventLoopGateway& gateway, size_t limit) {
   memory["slab_bytes"] = slabs.in_use_bytes + slabs.cached_bytes;
   memory["slab_bytes_free"] = slabs.cached_bytes;
   memory["in_flight_bytes"] = gateway.core().in_flight_bytes();
+  const HeapStats heap = ReadHeap();
+  memory["heap_bytes"] = heap.system_bytes;
+  memory["heap_bytes_free"] = heap.system_bytes - heap.in_use_bytes;
   py::dict made;
   made["in_flight"] = in_flight;
   made["abandoned"] = snapshot.abandoned;
@@ -204,6 +208,7 @@ void SetUpCollection(PyHeapTypeObject* type) {
 
 void RegisterGateway(py::module_& module) {
   RegisterControlRequest(module);
+  module.def("trim_heap", &TrimHeap, py::call_guard<py::gil_scoped_release>());
   const GatewayOptions defaults;
   py::class_<EventLoopGateway>(module, "Gateway", py::is_final(),
                                py::custom_type_setup(&SetUpCollection))
@@ -219,6 +224,7 @@ void RegisterGateway(py::module_& module) {
       .def_property_readonly("fd", [](EventLoopGateway& gateway) { return gateway.core().fd(); })
       .def("drain", [](EventLoopGateway& gateway) { gateway.core().Drain(/*signalled=*/true); })
       .def("sweep", [](EventLoopGateway& gateway) { return gateway.core().Sweep(NowNanos()); })
+      .def("trim_memory", [](EventLoopGateway& gateway) { return gateway.core().TrimMemory(); })
       .def("begin_drain", [](EventLoopGateway& gateway) { gateway.core().BeginDrain(NowNanos()); })
       .def_property_readonly("connections",
                              [](EventLoopGateway& gateway) { return gateway.core().connections(); })

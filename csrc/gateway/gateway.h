@@ -97,6 +97,9 @@ class Gateway {
   void WakeUp(Nanos now);
   // Closes the connections whose time is up; returns how many are open.
   size_t Sweep(Nanos now);
+  // Gives back the memory that is kept for the next requests, here and in the models; returns how
+  // many bytes. They pay for new pages: for a loop that has been quiet for a while.
+  size_t TrimMemory() { return pool_->Trim() + serving_map_->TrimMemory(); }
   // From now on answers close their connection, and connections without a request are closed when
   // their grace is over. New ones are served likewise.
   void BeginDrain(Nanos now);

@@ -158,6 +158,10 @@ class Servable {
 
   int instance_count() const { return options_.instance_count; }
 
+  // Gives the memory that batches are gathered in back to the system, as far as none uses it;
+  // returns how many bytes.
+  size_t TrimMemory() { return pool_->Trim(); }
+
   // Requests that wait, a moment ago.
   size_t queue_depth() const;
   ServableStats& stats() { return stats_; }

@@ -38,6 +38,15 @@ ServableHandle ServingMap::Find(std::string_view name, std::string_view version)
   return FindIn(*models_.Load(), name, version);
 }
 
+size_t ServingMap::TrimMemory() const {
+  size_t bytes = 0;
+  const std::shared_ptr<const Models> models = models_.Load();
+  for (const auto& [name, versions] : *models) {
+    for (const auto& [version, servable] : versions) bytes += servable->TrimMemory();
+  }
+  return bytes;
+}
+
 ServableHandle ServingMap::Reader::Find(std::string_view name, std::string_view version) {
   return FindIn(*models_.Get(), name, version);
 }

@@ -44,6 +44,9 @@ class ServingMap {
   // As Reader::Find, for a thread that looks up now and then: takes a mutex for the time of a copy.
   ServableHandle Find(std::string_view name, std::string_view version) const;
 
+  // Gives back what the served versions keep for their next batches; returns how many bytes.
+  size_t TrimMemory() const;
+
   // A number that each change of the map changes. Whoever read it before a Find need not look again
   // until it is another; to be remembered with a weak reference, so that nothing is kept alive.
   uint64_t changes() const { return models_.version(); }

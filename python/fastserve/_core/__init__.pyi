@@ -168,6 +168,10 @@ class ControlRequest:
         when the connection is gone by now.
         """
 
+def trim_heap() -> None:
+    """Give the free pages of the C library's heap back to the system: about a millisecond, in which
+    other threads wait to allocate. Releases the GIL. Any thread."""
+
 @final
 class Gateway:
     """What the connections of one event loop share: limits, completions, end-of-iteration work."""
@@ -200,6 +204,9 @@ class Gateway:
     def drain(self) -> None: ...
     def sweep(self) -> int:
         """Close the connections whose time is up (call about once a second); how many are open."""
+    def trim_memory(self) -> int:
+        """Give back the memory that is kept for the next requests, here and in the models that the
+        serving map has; how many bytes that was."""
     def begin_drain(self) -> None:
         """From now on answers close their connection, and idle connections are closed when their
         grace is over; the gateway's own timer sees to that. It is done when none is left."""
@@ -223,7 +230,9 @@ class Gateway:
                         "deadline_in_ns": int | None, "body_bytes": int}],
          "abandoned": int  with the scheduler, but nobody waits for them any more
          "connections": int, "connections_by_state": {state: int},
-         "memory": {"slab_bytes": int, "slab_bytes_free": int, "in_flight_bytes": int}}
+         "memory": {"slab_bytes": int, "slab_bytes_free": int, "in_flight_bytes": int,
+                    "heap_bytes": int, "heap_bytes_free": int}}
+        The heap is the C library's, of the whole process.
         states: idle, head, body, busy, lingering, closed.
         """
     def take_access_records(self) -> list[dict[str, Any]]:

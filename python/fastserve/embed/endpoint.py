@@ -38,6 +38,8 @@ class _Connection(Connection):
 class _FrontEnd(FrontEnd):
     """One that closes what is left at its end: the process of an embedding program goes on."""
 
+    owns_process = False
+
     def __init__(
         self,
         options: Options,

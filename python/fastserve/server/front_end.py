@@ -43,6 +43,9 @@ class CutOff:
 class FrontEnd:
     """Threads: the loop's."""
 
+    # Whether the process is ours, and so the C library's heap: trimming that halts all its users.
+    owns_process = True
+
     def __init__(
         self,
         options: Options,
@@ -67,7 +70,11 @@ class FrontEnd:
             access_log=options.access_log,
         )
         self._housekeeper = Housekeeper(
-            self._gateway, loop, logs_access=options.access_log, look_after=self._check_acceptors
+            self._gateway,
+            loop,
+            logs_access=options.access_log,
+            look_after=self._check_acceptors,
+            trim=self._trim_memory,
         )
         self._acceptors: list[Acceptor] = []
 
@@ -113,6 +120,11 @@ class FrontEnd:
     def _check_acceptors(self) -> None:
         for acceptor in self._acceptors:
             acceptor.check()
+
+    def _trim_memory(self) -> None:
+        self._gateway.trim_memory()
+        if self.owns_process:
+            _core.trim_heap()
 
     async def drain(self, limit_s: float | None = None) -> CutOff:
         """Let what is in flight finish, for the drain timeout at most; then nothing is served."""

@@ -1,7 +1,8 @@
 """Housekeeper: what has to happen now and then, and only while somebody is connected.
 
-An idle server has no timer at all: the first connection starts the ticks, and they end with the
-last one.
+An idle server has no timer at all: the first connection starts the ticks. They end soon after the
+last one has gone, with what was kept for the next requests given back to the system: whoever serves
+one model all night holds no memory for what another one needed at noon.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ PERIOD_S = 1.0
 # Access records are bounded in the core: while requests come, they are fetched more often, before
 # a busy second can overflow them.
 BUSY_PERIOD_S = 0.1
+# What comes back within a few seconds should find its memory warm.
+QUIET_TICKS = 3
 
 
 class Housekeeper:
@@ -28,13 +31,16 @@ class Housekeeper:
         *,
         logs_access: bool,
         look_after: Callable[[], None] = lambda: None,
+        trim: Callable[[], object] = lambda: None,
     ) -> None:
         self._gateway = gateway
         self._loop = loop
         self._look_after = look_after
+        self._trim = trim
         self._logs_access = logs_access
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep_s = 0.0
+        self._quiet_ticks = 0
 
     def on_connection(self) -> None:
         """A connection is being made: there is something to look after."""
@@ -64,5 +70,10 @@ class Housekeeper:
             self._next_sweep_s = now_s + PERIOD_S
         # A request outlives its connection when the client left: its record is still to come.
         is_needed = self._gateway.connections > 0 or self._gateway.in_flight > 0
-        period_s = BUSY_PERIOD_S if is_busy else PERIOD_S
-        self._timer = self._loop.call_later(period_s, self._tick) if is_needed else None
+        self._quiet_ticks = 0 if is_needed else self._quiet_ticks + 1
+        if self._quiet_ticks < QUIET_TICKS:
+            self._timer = self._loop.call_later(BUSY_PERIOD_S if is_busy else PERIOD_S, self._tick)
+            return
+        self._quiet_ticks = 0
+        self._timer = None
+        self._trim()

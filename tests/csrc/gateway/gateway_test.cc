@@ -94,6 +94,26 @@ TEST(Gateway, AnswersWith429WhenTheQueueIsFull) {
   EXPECT_NE(loop.sockets[3]->sent.find("Retry-After: 1\r\n"), std::string::npos);
 }
 
+// What bodies were received into, and what the model's batches were gathered in.
+TEST(Gateway, GivesBackTheMemoryThatItKeptAndServesOn) {
+  FakeLoop loop;
+  loop.map->Publish(Serve(EchoBackend(), Named("m")));
+  const auto ask = [&loop] {
+    FakeSocket& one = loop.Connect();
+    FakeSocket& other = loop.Connect();
+    one.Feed(PostFloats());
+    other.Feed(PostFloats());
+    loop.RunUntilIdle();
+    EXPECT_EQ(AnswersOf(one.sent).size() + AnswersOf(other.sent).size(), 2u);
+  };
+  ask();
+  const size_t kept = loop.gateway->memory().cached_bytes;
+  EXPECT_GT(loop.gateway->TrimMemory(), kept) << "the model's is missing";
+  EXPECT_EQ(loop.gateway->memory().cached_bytes, 0u);
+  EXPECT_EQ(loop.gateway->TrimMemory(), 0u);
+  ask();
+}
+
 // A slow upload is answered by the version that its head found, which is retired meanwhile.
 TEST(Gateway, KeepsARetiredVersionForWhoIsStillUploading) {
   FakeLoop loop;

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from fastserve.server.housekeeping import BUSY_PERIOD_S, PERIOD_S, Housekeeper
+from fastserve.server.housekeeping import BUSY_PERIOD_S, PERIOD_S, QUIET_TICKS, Housekeeper
 from tests.python.server.test_logs import RECORD
 
 
@@ -63,8 +63,14 @@ def gateway() -> Gateway:
     return Gateway()
 
 
-def housekeeper(gateway: Gateway, loop: Loop, *, logs_access: bool) -> Housekeeper:
-    return Housekeeper(cast(Any, gateway), cast(Any, loop), logs_access=logs_access)
+def housekeeper(
+    gateway: Gateway,
+    loop: Loop,
+    *,
+    logs_access: bool = False,
+    trim: Callable[[], object] = lambda: None,
+) -> Housekeeper:
+    return Housekeeper(cast(Any, gateway), cast(Any, loop), logs_access=logs_access, trim=trim)
 
 
 def test_an_idle_server_has_no_timer(gateway, loop):
@@ -72,8 +78,25 @@ def test_an_idle_server_has_no_timer(gateway, loop):
     assert not loop.timers
     keeper.on_connection()
     gateway.connections = 0
-    loop.tick()
+    for _ in range(QUIET_TICKS):
+        loop.tick()
     assert not loop.timers
+
+
+def test_memory_is_given_back_once_when_nobody_has_come_for_a_while(gateway, loop):
+    trims: list[float] = []
+    keeper = housekeeper(gateway, loop, trim=lambda: trims.append(loop.now_s))
+    keeper.on_connection()
+    for is_connected in (True, False, False, True, False, False):
+        gateway.connections = int(is_connected)
+        loop.tick()
+    assert not trims
+    loop.tick()
+    assert trims == [loop.now_s]
+    keeper.on_connection()
+    for _ in range(QUIET_TICKS):
+        loop.tick()
+    assert len(trims) == 2
 
 
 def test_connections_are_swept_once_a_second(gateway, loop):

@@ -1,0 +1,48 @@
+#include "memory/heap.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+namespace fastserve {
+namespace {
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define HAS_A_HEAP_OF_ITS_OWN
+#endif
+#endif
+
+// Blocks too small to be mappings of their own.
+std::vector<void*> Blocks(size_t count, size_t bytes) {
+  std::vector<void*> blocks(count);
+  for (void*& block : blocks) {
+    block = std::malloc(bytes);
+    std::memset(block, 1, bytes);
+  }
+  return blocks;
+}
+
+TEST(Heap, TellsWhatIsInUseFromWhatItKeeps) {
+  const HeapStats before = ReadHeap();
+  std::vector<void*> blocks = Blocks(1000, 32 << 10);
+  void* const last = std::malloc(32 << 10);  // Holds the end of the heap where it is.
+  const HeapStats full = ReadHeap();
+  for (void* block : blocks) std::free(block);
+  const HeapStats after = ReadHeap();
+#ifdef HAS_A_HEAP_OF_ITS_OWN
+  EXPECT_EQ(full.in_use_bytes, after.in_use_bytes);
+#else
+  EXPECT_GE(full.in_use_bytes, before.in_use_bytes + (1000u * 32 << 10));
+  EXPECT_LT(after.in_use_bytes, before.in_use_bytes + (1u << 20));
+  EXPECT_GE(full.system_bytes, full.in_use_bytes);
+#endif
+  TrimHeap();
+  EXPECT_LE(ReadHeap().in_use_bytes, after.in_use_bytes);
+  std::free(last);
+}
+
+}  // namespace
+}  // namespace fastserve
