@@ -140,11 +140,15 @@ class Server:
         *flags: str,
         environment: Mapping[str, str] = {},
         prefix: Sequence[str] = (),
+        models: Sequence[str] | None = None,
     ) -> None:
-        """`prefix` is a command that becomes the server, as prlimit does."""
+        """`prefix` is a command that becomes the server, as prlimit does. `models` are those that
+        it must serve; all that are there, if nothing is said."""
         command = [str(EXECUTABLE), "run", str(repository), "--port", "0", *flags]
         self._command = [*prefix, *command]
         self._models = sorted(path.name for path in repository.iterdir())
+        if models is not None:
+            self._models = list(models)
         self._environment = environment
         self.port = 0
 

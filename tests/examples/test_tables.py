@@ -70,7 +70,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 def test_every_status_that_can_be_sent_is_explained(root):
     sources = [root / "csrc/gateway/http", root / "csrc/protocol", root / "python/fastserve/server"]
-    files = [file for folder in sources for file in sorted(folder.iterdir())]
+    files = [file for folder in sources for file in sorted(folder.rglob("*"))]
     # http1_response.cc knows the phrase of every status there is.
     files = [f for f in files if f.suffix in (".cc", ".py") and f.stem != "http1_response"]
     code = " ".join(file.read_text() for file in files)

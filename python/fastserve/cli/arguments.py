@@ -36,6 +36,7 @@ class Flag:
     group: str = "options"
     default: str = ""
     repeats: bool = False
+    alias: str = ""  # Another name for it, not shown.
 
 
 @dataclass
@@ -57,7 +58,8 @@ def read(
 
     `synonyms` maps names that other servers have to a hint. Errors: UsageError, one line.
     """
-    by_name = {flag.name: flag for flag in flags}
+    by_name = {flag.alias: flag for flag in flags if flag.alias}
+    by_name |= {flag.name: flag for flag in flags}
     arguments = Arguments()
     rest = list(given)
     while rest:

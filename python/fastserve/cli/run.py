@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from fastserve.cli.arguments import HELP, Flag, help_text, read
-from fastserve.config.options import BY_KEY, SETTINGS, Options, Setting, build
+from fastserve.config.options import ALL_MODELS, BY_KEY, SETTINGS, Options, Setting, build
+from fastserve.config.spelling import did_you_mean
 from fastserve.config.units import format_bytes, format_duration_ns
 from fastserve.control.engine import onnxruntime_library
 from fastserve.control.repository import ModelSource, discover
-from fastserve.errors import Error
+from fastserve.errors import Error, not_found
 from fastserve.server import logs
 from fastserve.server.sockets import listen
 
@@ -81,9 +83,10 @@ def main(given: Sequence[str]) -> int:
         print(help_text(USAGE, ABOUT, flags, CLOSING), end="")
         return 0
     toml_path = arguments.values.pop("config", None)
-    chosen: dict[str, Any] = {
-        BY_KEY[name.replace("-", "_")].field: value for name, value in arguments.values.items()
-    }
+    chosen: dict[str, Any] = {}
+    for name, value in arguments.values.items():
+        setting = BY_KEY[name.replace("-", "_")]
+        chosen[setting.field] = tuple(chain(*value)) if setting.repeats else value
     if arguments.operands:
         chosen["paths"] = tuple(arguments.operands)
     options, warnings = build(chosen, os.environ, toml_path)
@@ -94,7 +97,10 @@ def main(given: Sequence[str]) -> int:
 
 
 def _serve(options: Options) -> int:
-    sources = discover(options.paths, options.name)
+    is_explicit = options.model_control == "explicit"
+    sources = discover(options.paths, options.name, may_be_empty=is_explicit)
+    if is_explicit:
+        _check_names(options.load_models, sources)
     # Brings the core and the event loop: a wrong command need not wait for them.
     from fastserve.control.loader import Loader
     from fastserve.server import app
@@ -110,6 +116,15 @@ def _serve(options: Options) -> int:
     if options.unix_socket:
         sockets.append(listen.bind_unix(options.unix_socket))
     return app.run(options, sources, sockets, hand_over)
+
+
+def _check_names(names: Sequence[str], sources: Sequence[ModelSource]) -> None:
+    known = [source.name for source in sources]
+    for name in names:
+        if name not in (*known, ALL_MODELS):
+            raise not_found(
+                f"--load-model {name}: there is no such model{did_you_mean(name, known)}"
+            )
 
 
 def _require_engine(sources: Sequence[ModelSource], loader: Loader) -> None:
@@ -154,10 +169,21 @@ def _flag(setting: Setting) -> Flag:
     value = getattr(Options(), setting.field)
     if isinstance(value, bool):
         default = ""  # A switch says by its being there what it does.
+    elif setting.repeats:
+        default = ""
     elif setting.field.endswith("_ns"):
         default = format_duration_ns(value).replace(" ", "") if value else "0"
     elif setting.field.endswith("bytes_max"):
         default = format_bytes(value)
     else:
         default = str(value)
-    return Flag(setting.flag, setting.metavar, setting.help, setting.parse, setting.group, default)
+    return Flag(
+        setting.flag,
+        setting.metavar,
+        setting.help,
+        setting.parse,
+        setting.group,
+        default,
+        setting.repeats,
+        setting.alias,
+    )

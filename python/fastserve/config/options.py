@@ -51,6 +51,8 @@ class Options:
 
     paths: tuple[str, ...] = ()
     name: str = ""
+    model_control: str = "none"
+    load_models: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8000
     unix_socket: str = ""
@@ -85,6 +87,12 @@ class Options:
     def model_defaults(self) -> ModelDefaults:
         return ModelDefaults(**{f.name: getattr(self, f.name) for f in fields(ModelDefaults)})
 
+    def wants_at_start(self, name: str) -> bool:
+        """Whether the model of that name is loaded at the start."""
+        if self.model_control == "none":
+            return True
+        return name in self.load_models or ALL_MODELS in self.load_models
+
     def of_one_loop(self) -> Options:
         """What each of the loops is told: the limits of the server are shared out, rounded up.
 
@@ -108,6 +116,8 @@ class Setting:
     group: str
     metavar: str
     help: str
+    alias: str = ""  # What another server calls it.
+    repeats: bool = False  # Given several times, or as a list, the values are joined.
 
     @property
     def key(self) -> str:
@@ -158,8 +168,28 @@ def _queue_delay_ns(text: str) -> int:
     return duration_ns
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise ValueError(f"expected names of models, with commas between them, found '{text}'")
+    return names
+
+
 _SERVER, _MODELS, _LIMITS, _LOGS = "where to listen", "how models run", "limits", "logs"
+_WHAT = "what to serve"
+ALL_MODELS = "*"
 SETTINGS = (
+    Setting(
+        "model-control", "model_control", _choice("none", "explicit"), _WHAT, "none|explicit",
+        "none: all models are loaded at the start. explicit: those of --load-model, and later what"
+        " is asked for at /v2/repository/models/NAME/load and unload",
+        alias="model-control-mode",
+    ),
+    Setting(
+        "load-model", "load_models", _names, _WHAT, "NAME",
+        "with --model-control explicit, load this model at the start; may be repeated, * is all",
+        repeats=True,
+    ),
     Setting("host", "host", str, _SERVER, "HOST", "address to listen on"),
     Setting("port", "port", _integer(0, 65535), _SERVER, "PORT",
             "0 takes any free one and says which"),
@@ -260,6 +290,9 @@ def build(
             f"{in_flight} is {options.in_flight_bytes_max} bytes, less than {body}, which is"
             f" {options.body_bytes_max}: no request of that size could ever enter"
         )
+    if options.load_models and options.model_control != "explicit":
+        where = said["load_models"][1]
+        raise invalid(f"{where} needs --model-control explicit; without it every model is loaded")
     return options, warnings
 
 
@@ -316,11 +349,17 @@ def _from_toml(path: Path, said_by: str) -> Said:
         if field in said:
             raise invalid(f"{where}: given twice, also as {said[field][1].rpartition(': ')[2]}")
         try:
-            parsed = _paths(value, path) if key == "paths" else BY_KEY[key].parse(_text(value))
+            parsed = _paths(value, path) if key == "paths" else _parse(BY_KEY[key], value)
         except ValueError as error:
             raise invalid(f"{where}: {error}") from None
         said[field] = (parsed, where)
     return said
+
+
+def _parse(setting: Setting, value: Any) -> Any:
+    if setting.repeats and isinstance(value, list):
+        return tuple(part for item in value for part in setting.parse(_text(item)))
+    return setting.parse(_text(value))
 
 
 def _text(value: Any) -> str:

@@ -10,10 +10,11 @@ names are looked at here: no config is read and no model opened.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fastserve.config.spelling import did_you_mean
 from fastserve.errors import Error, invalid, not_found, one_line
 
 CONFIG_FILENAME = "config.pbtxt"
@@ -40,15 +41,80 @@ class ModelSource:
         return f"{self.path.name}/{CONFIG_FILENAME}"
 
 
-def discover(paths: Sequence[str], name: str = "") -> list[ModelSource]:
+# Files that are looked at to see whether a version has changed; one with more is always taken for
+# a new one.
+FILES_MAX = 10_000
+# Of each file of a version: its path, its size, when it was written, and which one it is.
+Fingerprint = tuple[tuple[str, int, int, int], ...]
+
+
+def fingerprint(source: ModelSource, version: int) -> Fingerprint | None:
+    """What a version and its model's config are now, without reading them; None: unknown.
+
+    A file that is replaced, written to or taken away changes it; two equal ones are the same.
+    """
+    seen = []
+    try:
+        for path in _files_of(source, version):
+            stat = path.stat()
+            seen.append((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino))
+            if len(seen) > FILES_MAX:
+                return None
+    except OSError:
+        return None
+    return tuple(sorted(seen))
+
+
+def _files_of(source: ModelSource, version: int) -> Iterator[Path]:
+    if source.config_path is not None:
+        yield source.config_path
+    path = source.versions[version]
+    if path.is_file():
+        yield path
+    else:
+        yield from (child for child in path.rglob("*") if child.is_file())
+
+
+def find(paths: Sequence[str], name: str, only_name: str = "") -> ModelSource:
+    """The one model of that name under `paths`, as it lies there now; `only_name` as in discover().
+
+    Errors: NOT_FOUND with a guess; FAILED_PRECONDITION when two paths have it. What is wrong with
+    other models, or with paths that do not have it, is no matter.
+    """
+    found: list[ModelSource] = []
+    names: list[str] = []
+    for path in paths:
+        try:
+            sources = discover([path], only_name)
+        except Error:
+            continue
+        found += [source for source in sources if source.name == name]
+        names += [source.name for source in sources]
+    if not found:
+        raise not_found(
+            f"there is no model '{name}' in {', '.join(paths)}{did_you_mean(name, names)}"
+        )
+    if len(found) > 1:
+        raise Error(
+            "FAILED_PRECONDITION",
+            f"two models are called '{name}': {found[0].path} and {found[1].path}; rename one",
+        )
+    return found[0]
+
+
+def discover(
+    paths: Sequence[str], name: str = "", *, may_be_empty: bool = False
+) -> list[ModelSource]:
     """All models under `paths`, in order of path and name.
+
+    `may_be_empty`: a repository may have none, since some may be put there later.
 
     Errors: NOT_FOUND for a path that does not exist or holds no model; INVALID_ARGUMENT for one
     that is nothing to serve, for two models of one name, and for a `name` that has no one file.
     """
     if not paths:
         raise invalid(f"nothing to serve: {TAKES}; try: fastserve run model.onnx")
-    sources = [source for path in paths for source in _discover_one(Path(path))]
+    sources = [source for path in paths for source in _discover_one(Path(path), may_be_empty)]
     if name:
         if "/" in name or name in (".", "..") or not name.isprintable():
             raise invalid(f"--name {name}: expected printable characters without '/'")
@@ -74,7 +140,7 @@ def _check_names(sources: Sequence[ModelSource]) -> None:
             )
 
 
-def _discover_one(path: Path) -> list[ModelSource]:
+def _discover_one(path: Path, may_be_empty: bool) -> list[ModelSource]:
     try:
         if not path.exists():
             raise not_found(f"{path}: no such file or directory; {TAKES}")
@@ -85,7 +151,7 @@ def _discover_one(path: Path) -> list[ModelSource]:
         models = sorted(p for p in path.iterdir() if p.is_dir() and not _is_hidden(p.name))
     except OSError as error:
         raise Error("PERMISSION_DENIED", f"{error.filename or path}: {error.strerror}") from None
-    if not models:
+    if not models and not may_be_empty:
         loose = sorted(p.name for p in path.glob("*.onnx"))
         hint = f"; to serve the file in it: fastserve run {path / loose[0]}" if loose else ""
         raise not_found(f"{path}: no models in it; {TAKES}{hint}")

@@ -16,7 +16,7 @@ from fastserve.control.manager import Manager
 from fastserve.server import logs
 from fastserve.server.front_end import CutOff, FrontEnd
 from fastserve.server.loops.single import SingleLoop
-from fastserve.server.routes import Router
+from fastserve.server.routes.router import Router
 from fastserve.server.scrape import Scraper
 from fastserve.server.sockets.transport import Connection
 

@@ -24,6 +24,7 @@ from fastserve.config.options import Options
 from fastserve.config.units import format_duration_ns
 from fastserve.control.loader import Loader
 from fastserve.control.manager import Manager, Model
+from fastserve.control.model_control import ModelControl
 from fastserve.control.repository import ModelSource
 from fastserve.errors import Error
 from fastserve.server import banner, logs
@@ -31,7 +32,8 @@ from fastserve.server.debug import DebugEndpoint
 from fastserve.server.front_end import CutOff, FrontEnd
 from fastserve.server.loops.event_loop import loop_factory, set_switch_interval
 from fastserve.server.loops.single import Loops, SingleLoop
-from fastserve.server.routes import ControlRequest, Router
+from fastserve.server.routes.responses import ControlRequest
+from fastserve.server.routes.router import Router
 from fastserve.server.scrape import Scraper
 from fastserve.server.sockets.acceptor import with_connections_that_fit
 from fastserve.server.sockets.listen import of_loop, url_of
@@ -90,6 +92,9 @@ class Server:
         self._hand_over = hand_over
         self._loop = asyncio.get_running_loop()
         self._manager, self._loops = self._compose(sources)
+        self._control: ModelControl | None = None
+        if options.model_control == "explicit":
+            self._control = ModelControl(self._manager, options.paths, options.name, logs.warning)
         self._scraper = Scraper(self._manager, self._loops, self._loop)
         self._router = Router(
             self._manager,
@@ -97,6 +102,7 @@ class Server:
             strict_readiness=options.strict_readiness,
             render_debug=DebugEndpoint(options, self._manager, self._loops).render,
             is_served=lambda: self._loops.is_serving(),
+            control=self._control,
         )
         self._stop: asyncio.Future[int] = self._loop.create_future()
         self._loaded = asyncio.Event()
@@ -110,7 +116,7 @@ class Server:
         if options.loops > 1 and options.loop_kind == "process":
             return self._compose_processes(sources, loader)
         serving_map = _core.ServingMap()
-        manager = Manager(sources, serving_map, loader)
+        manager = Manager(sources, serving_map, loader, wanted=options.wants_at_start)
         if options.loops > 1:
             return manager, self._compose_threads(serving_map)
         front_end = FrontEnd(options, serving_map, self._on_control, self._loop)
@@ -132,7 +138,8 @@ class Server:
             lambda member: remote.prepare(member),
         )
         remote = RemoteModels(fleet, loader, self._loop)
-        return Manager(sources, remote, remote), fleet
+        wanted = self._options.wants_at_start
+        return Manager(sources, remote, remote, wanted=wanted), fleet
 
     def _compose_threads(self, serving_map: _core.ServingMap) -> Loops:
         from fastserve.server.loops.fleet import Fleet
@@ -155,7 +162,8 @@ class Server:
     @property
     def is_busy(self) -> bool:
         """Whether a thread of the core is still at work: loading, or on a request cut off."""
-        return not self._loaded.is_set() or self._cut_off.requests > 0
+        is_loading = self._control is not None and self._control.is_busy()
+        return not self._loaded.is_set() or is_loading or self._cut_off.requests > 0
 
     async def serve(self) -> int:
         """Until a signal, or until it is clear that there is nothing to serve; the exit status."""
@@ -239,7 +247,7 @@ class Server:
                     logs.error(f"{model.name} version {number} is not served: {state.reason}")
             if model.problem:
                 logs.error(f"{model.name} is not served: {model.problem}")
-        if not self._manager.any_ready() and any(m.source.is_file for m in models):
+        if not self._manager.any_ready() and any(m.source.is_file and m.is_wanted for m in models):
             # Somebody named this file and nothing else would be served. A repository is different:
             # it is a place where models live, and its server tells each one's reason.
             logs.error("no model could be loaded")
@@ -250,7 +258,8 @@ class Server:
         gc.freeze()
         if self._hand_over is not None and self._hand_over.waits_until_ready:
             strict = self._options.strict_readiness
-            if not (self._manager.all_ready() if strict else self._manager.any_ready()):
+            is_ready = self._manager.all_ready() if strict else self._manager.any_ready()
+            if not is_ready and any(model.is_wanted for model in models):
                 logs.error("nothing to serve: the server before this one goes on")
                 self._finish(1)
                 return
@@ -310,6 +319,8 @@ class Server:
         for sock in self._sockets:
             sock.close()
         self._cut_off = cut_off = await self._loops.drain()
+        if self._control is not None:
+            self._control.close()
         if not self.is_busy:
             with contextlib.suppress(Error, _core.CoreError):
                 self._manager.retire_all()

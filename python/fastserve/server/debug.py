@@ -21,7 +21,7 @@ from fastserve.server import logs
 from fastserve.server.banner import age_ns
 from fastserve.server.loops.single import Loops
 from fastserve.server.loops.tally import LoopStats
-from fastserve.server.routes import (
+from fastserve.server.routes.responses import (
     INTERNAL,
     ControlRequest,
     Respond,

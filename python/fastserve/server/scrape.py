@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fastserve.control.manager import Manager
 from fastserve.server import logs
 from fastserve.server.loops.single import Loops
-from fastserve.server.routes import INTERNAL, Response, error_response
+from fastserve.server.routes.responses import INTERNAL, Response, error_response
 
 if TYPE_CHECKING:
     from fastserve.server.metrics import Snapshot

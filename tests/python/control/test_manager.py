@@ -290,3 +290,13 @@ def test_the_table_of_models_is_replaced_whole(repository):
     manager.unload("a")
     assert list(before) == ["a"]
     assert list(manager.models) == ["b"]
+
+
+def test_models_that_nobody_wants_yet_are_only_known(repository):
+    sources = repository(a=(IDENTITY, [1]), b=(IDENTITY, [1]))
+    loader = Loader(ModelDefaults())
+    manager = Manager(sources, _core.ServingMap(), loader, wanted=lambda name: name == "a")
+    manager.load_all(lambda _: None)
+    assert manager.all_ready()
+    assert manager.models["b"].states == {}
+    assert manager.models["b"].reason() == "it is not loaded"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fastserve.control.repository import TAKES, discover, is_version
+from fastserve.control import repository
+from fastserve.control.repository import TAKES, discover, find, fingerprint, is_version
 from fastserve.errors import Error
 
 
@@ -278,3 +279,50 @@ def test_a_name_that_no_url_can_hold_is_refused(tree, name):
     error = error_of(tree("a.onnx") / "a.onnx", name=name)
     assert error.message.startswith("--name ")
     assert error.code == "INVALID_ARGUMENT"
+
+
+def test_one_model_is_found_whatever_is_wrong_with_the_others(tree):
+    path = tree("r/a/1/model.onnx", "r/b/1/model.onnx", "s/b/1/model.onnx", "empty/")
+    paths = [str(path / name) for name in ("empty", "gone", "r", "s")]
+    assert find(paths, "a").path == path / "r" / "a"
+    with pytest.raises(Error, match=r"two models are called 'b': .*/r/b and .*/s/b"):
+        find(paths, "b")
+    with pytest.raises(Error, match=r"there is no model 'aa' in .*; did you mean 'a'"):
+        find(paths, "aa")
+
+
+def test_one_file_is_found_under_the_name_that_it_was_given(tree):
+    path = str(tree("v7.onnx") / "v7.onnx")
+    assert find([path], "digits", "digits").path == Path(path)
+    with pytest.raises(Error, match="there is no model 'v7'"):
+        find([path], "v7", "digits")
+
+
+def test_a_repository_may_be_empty_when_models_may_come_later(tree):
+    assert discover([str(tree("r/") / "r")], may_be_empty=True) == []
+
+
+def test_a_version_has_changed_when_a_file_of_it_has(tree, monkeypatch):
+    path = tree("m/config.pbtxt", "m/1/model.onnx", "m/1/data/weights", "m/2/model.onnx")
+    (source,) = discover([str(path / "m")])
+    before = fingerprint(source, 1)
+    assert before is not None
+    assert fingerprint(source, 1) == before
+    (path / "m/2/model.onnx").write_text("other")
+    assert fingerprint(source, 1) == before
+    for name in ("m/1/data/weights", "m/config.pbtxt"):
+        (path / name).write_text("other")
+        after = fingerprint(source, 1)
+        assert after != before
+        before = after
+    # As large and as old, but another file.
+    other = path / "other"
+    other.write_text("other")
+    os.utime(other, ns=(0, os.stat(path / "m/1/data/weights").st_mtime_ns))
+    other.rename(path / "m/1/data/weights")
+    assert fingerprint(source, 1) != before
+    monkeypatch.setattr(repository, "FILES_MAX", 2)
+    assert fingerprint(source, 1) is None
+    assert fingerprint(source, 2) is not None
+    (path / "m/config.pbtxt").unlink()
+    assert fingerprint(source, 2) is None

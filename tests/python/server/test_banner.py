@@ -14,7 +14,7 @@ from fastserve.config.model_config import ModelConfig, Tensor
 from fastserve.control.loader import Loaded
 from fastserve.control.state import State
 from fastserve.server import banner
-from tests.python.server.test_routes import BROKEN, READY, SERVED, model
+from tests.python.server.routes.test_router import BROKEN, READY, SERVED, model
 
 
 def loaded(*inputs: Tensor) -> Loaded:

@@ -29,7 +29,7 @@ from fastserve.server.front_end import CutOff, FrontEnd
 from fastserve.server.loops.channel import Channel, Message
 from fastserve.server.loops.event_loop import loop_factory, set_switch_interval
 from fastserve.server.loops.tally import LoopStats
-from fastserve.server.routes import error_response
+from fastserve.server.routes.responses import error_response
 from fastserve.server.sockets.acceptor import with_connections_that_fit
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
@@ -83,6 +83,7 @@ class Child:
         self._serving_map = _core.ServingMap()
         self._loader = Loader(options.model_defaults)
         self._front_end = FrontEnd(options, self._serving_map, self._forward, self._loop)
+        self._candidates: dict[tuple[str, int], Loaded] = {}  # Loaded, not yet published.
         self._loaded: dict[tuple[str, int], Loaded] = {}
         self._published: set[tuple[str, int]] = set()
         self._forwarded: dict[int, _core.ControlRequest] = {}
@@ -129,6 +130,8 @@ class Child:
                     self._reply(message)
                 case "drop":
                     self._drop(message)
+                case "discard":
+                    self._candidates.pop(_version(message), None)
                 case "drain":
                     self._told_to_end.set()
                 case "accept":
@@ -154,7 +157,7 @@ class Child:
             logs.LOGGER.exception("loading %s failed", source.name)
             self._channel.send("answer", id=message.id, code="INTERNAL", message=str(error))
             return
-        self._loaded[(loaded.name, loaded.version)] = loaded
+        self._candidates[(loaded.name, loaded.version)] = loaded
         self._channel.send(
             "answer",
             id=message.id,
@@ -165,6 +168,11 @@ class Child:
 
     def _publish(self, message: Message) -> dict[str, Any]:
         version = _version(message)
+        candidate = self._candidates.pop(version, None)
+        if candidate is not None:
+            # One that it replaces is the map's alone from here on.
+            self._loaded[version] = candidate
+            del candidate
         self._serving_map.publish(cast(_core.Servable, self._loaded[version].servable))
         self._published.add(version)
         # What was imported and loaded stays: collections need not walk it any more.
@@ -173,6 +181,7 @@ class Child:
 
     def _drop(self, message: Message) -> None:
         version = _version(message)
+        self._candidates.pop(version, None)
         self._loaded.pop(version, None)
         if version in self._published:
             self._published.discard(version)

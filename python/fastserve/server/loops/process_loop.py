@@ -103,6 +103,11 @@ class ProcessLoop:
     async def publish(self, version: tuple[str, int]) -> None:
         await self._ask("publish", version=version)
 
+    def discard(self, version: tuple[str, int]) -> None:
+        """Forget what was loaded last and not published; what is served under that number stays."""
+        if self._channel is not None:
+            self._channel.send("discard", version=version)
+
     def drop(self, version: tuple[str, int]) -> None:
         """Forget a version, served or not; what is in flight finishes."""
         self.has.discard(version)

@@ -118,8 +118,12 @@ class RemoteModels:
         failed = next((result for result in results if isinstance(result, BaseException)), None)
         if failed is None:
             return [result for result in results if isinstance(result, Message)]
+        is_served = version in self._wanted  # As it was before: that goes on.
         for member in members:
-            member.drop(version)
+            if is_served:
+                member.discard(version)
+            else:
+                member.drop(version)
         raise failed
 
     async def _publish(self, servable: RemoteServable) -> None:

@@ -48,6 +48,10 @@ class Member:
         assert version in self.has
         self.did.append("publish")
 
+    def discard(self, version: tuple[str, int]) -> None:
+        assert version in self.has
+        self.did.append("discard")
+
     def drop(self, version: tuple[str, int]) -> None:
         self.has.discard(version)
         self.did.append("drop")
@@ -109,6 +113,24 @@ def test_one_loop_that_cannot_load_fails_the_version_for_all():
         newcomer = Member(3)
         await models.prepare(cast(Any, newcomer))
         assert newcomer.did == []
+
+    with_models(fleet, act)
+
+
+def test_one_loop_that_cannot_load_it_again_leaves_what_all_serve():
+    fleet = Fleet(Member(0), Member(1))
+
+    async def act(models: RemoteModels) -> None:
+        await serve(models)
+        fleet.members[1].error = Error("INTERNAL", "the new file is broken")
+        with pytest.raises(Error, match="the new file is broken"):
+            await load(models)
+        for member in fleet.members:
+            assert member.did == ["load", "publish", "load", "discard"]
+            assert member.has == {("digits", 1)}
+        fleet.members[1].error = None
+        await serve(models)
+        assert fleet.members[0].did[-2:] == ["load", "publish"]
 
     with_models(fleet, act)
 

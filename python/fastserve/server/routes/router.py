@@ -8,9 +8,8 @@ as JSON, and never raises.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from fastserve import __version__
 from fastserve.config.config_json import to_json
@@ -18,75 +17,35 @@ from fastserve.config.model_config import Tensor
 from fastserve.config.spelling import did_you_mean
 from fastserve.control.loader import Loaded
 from fastserve.control.manager import Manager, Model
+from fastserve.control.model_control import ModelControl
 from fastserve.errors import Error, not_found
 from fastserve.server import logs
+from fastserve.server.routes.repository import RepositoryRoutes
+from fastserve.server.routes.responses import (
+    INTERNAL,
+    RETRY_FAILED_S,
+    RETRY_LOADING_S,
+    ControlRequest,
+    NotServed,
+    Respond,
+    Response,
+    error_response,
+    json_response,
+)
 
 # What the server does, in the names of the protocol; never what it does not do yet.
 EXTENSIONS = ("binary_tensor_data", "parameters", "model_configuration")
 LINKS = ("/v2", "/v2/health/live", "/v2/health/ready", "/metrics")
-INTERNAL = "internal error; the server's log has the details"
-_JSON = (("Content-Type", "application/json"),)
-# A model that loads may be there in a moment; one that failed waits for a person.
-_RETRY_LOADING_S, _RETRY_FAILED_S = 1, 60
 # A guess among 200 long names was measured to take 6 ms, 300 times what any other answer takes.
 _GUESS_CHARACTERS_MAX, _GUESS_NAMES_MAX = 100, 20
 _LISTED_MAX = 10
 _SHOWN_NAME_MAX = 100
 
 
-@dataclass(frozen=True)
-class Response:
-    status: int
-    body: bytes = b""
-    headers: Sequence[tuple[str, str]] = _JSON
-
-
-class ControlRequest(Protocol):
-    """A request that is no inference, from this loop (_core.ControlRequest) or another one."""
-
-    @property
-    def method(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def peer(self) -> str: ...
-    @property
-    def headers(self) -> list[tuple[str, str]]: ...
-    def respond(
-        self, status: int, body: bytes = b"", headers: Sequence[tuple[str, str]] = ()
-    ) -> None: ...
-
-
-Respond = Callable[[Response], None]
-
-
-class NotServed(Error):
-    """A model or a version that exists, and cannot take requests now."""
-
-    def __init__(self, what: str, reason: str, retry_after_s: int) -> None:
-        super().__init__("UNAVAILABLE", f"{what} is not served: {reason}")
-        self.retry_after_s = retry_after_s
-
-
-def json_response(status: int, value: Any, *headers: tuple[str, str]) -> Response:
-    return Response(status, json.dumps(value).encode(), (*_JSON, *headers))
-
-
-def error_response(
-    status: int,
-    message: str,
-    *headers: tuple[str, str],
-    more: Mapping[str, Any] | None = None,
-    retry_after_s: int = _RETRY_LOADING_S,
-) -> Response:
-    if status in (429, 503):
-        headers = (*headers, ("Retry-After", str(retry_after_s)))
-    return json_response(status, {"error": message, **(more or {})}, *headers)
-
-
 class Router:
     """Threads: the loop's. `render_metrics` answers later: its first call imports a library. So
-    does `render_debug`, which asks all loops; without it there is no /debug.
+    does `render_debug`, which asks all loops; without it there is no /debug. `control` loads and
+    unloads models; without it the repository's index is there alone.
 
     The owner says when the first attempt to load has ended (`is_starting`), and when the end has
     begun (`is_draining`).
@@ -100,8 +59,11 @@ class Router:
         strict_readiness: bool,
         render_debug: Callable[[ControlRequest, Respond], None] | None = None,
         is_served: Callable[[], bool] = lambda: True,
+        control: ModelControl | None = None,
     ) -> None:
         self._manager = manager
+        self._repository = RepositoryRoutes(manager, control)
+        self._extensions = EXTENSIONS + (("model_repository",) if control is not None else ())
         self._strict_readiness = strict_readiness
         self._is_served = is_served
         # Answered some time later.
@@ -138,6 +100,8 @@ class Router:
             later = self._later.get(request.path)
             if later is not None and request.method in ("GET", "HEAD"):
                 later(request, respond)
+            elif request.method == "POST" and self._repository.has(request.path):
+                self._repository.render(request, respond)
             else:
                 respond(self.answer(request.method, request.path))
         except Exception:  # noqa: BLE001 The caller is C++ and catches nothing.
@@ -164,6 +128,8 @@ class Router:
         """The verbs that `path` takes, and what answers it. Errors: NOT_FOUND with a hint."""
         if path in self._fixed:
             return ("GET", "HEAD"), self._fixed[path]
+        if self._repository.has(path):
+            return ("POST",), self._index  # Only reached with a wrong verb.
         match path.split("/")[1:]:
             case ["v2", "models", name, *rest] if name:
                 version = None
@@ -197,7 +163,7 @@ class Router:
 
     def _server_metadata(self) -> Response:
         return json_response(
-            200, {"name": "fastserve", "version": __version__, "extensions": EXTENSIONS}
+            200, {"name": "fastserve", "version": __version__, "extensions": self._extensions}
         )
 
     def _live(self) -> Response:
@@ -236,7 +202,7 @@ class Router:
         loaded = None if chosen is None else model.loaded.get(chosen)
         if loaded is None:
             what = f"model '{name}'" if number is None else f"version {number} of model '{name}'"
-            retry_after_s = _RETRY_FAILED_S if model.attempted else _RETRY_LOADING_S
+            retry_after_s = RETRY_FAILED_S if model.attempted else RETRY_LOADING_S
             raise NotServed(what, model.reason(number), retry_after_s)
         return loaded
 
@@ -262,7 +228,7 @@ class Router:
         try:
             self._loaded(name, version)
             if self.is_draining:
-                raise NotServed(f"model '{name}'", "draining", _RETRY_LOADING_S)
+                raise NotServed(f"model '{name}'", "draining", RETRY_LOADING_S)
         except NotServed as error:
             more = {"name": name, "ready": False}
             return error_response(503, error.message, more=more, retry_after_s=error.retry_after_s)
@@ -272,7 +238,7 @@ class Router:
         """An inference that the core found no servable for: why there is none."""
         self._loaded(name, version)
         # It was published after the core had looked.
-        raise NotServed(f"model '{name}'", "it became ready just now; try again", _RETRY_LOADING_S)
+        raise NotServed(f"model '{name}'", "it became ready just now; try again", RETRY_LOADING_S)
 
 
 _MODEL_WORDS = ("ready", "config", "infer")

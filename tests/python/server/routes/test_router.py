@@ -17,7 +17,8 @@ from fastserve.control.loader import Loaded
 from fastserve.control.manager import Manager, Model
 from fastserve.control.repository import ModelSource
 from fastserve.control.state import State, VersionState
-from fastserve.server.routes import Response, Router
+from fastserve.server.routes.responses import Response
+from fastserve.server.routes.router import Router
 
 
 @dataclass
@@ -174,6 +175,8 @@ def test_what_is_not_there_is_said_with_a_hint(digits, path, status, message):
         ("POST", "/v2/health/ready", "GET, HEAD"),
         ("DELETE", "/v2/models/digits", "GET, HEAD"),
         ("POST", "/metrics", "GET, HEAD"),
+        ("GET", "/v2/repository/index", "POST"),
+        ("DELETE", "/v2/repository/models/digits/load", "POST"),
         ("GET", "/v2/models/digits/infer", "POST"),
         ("HEAD", "/v2/models/digits/versions/1/infer", "POST"),
     ],

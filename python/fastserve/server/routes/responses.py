@@ -1,0 +1,67 @@
+"""What routes take and give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fastserve.errors import Error
+
+INTERNAL = "internal error; the server's log has the details"
+# A model that loads may be there in a moment; one that failed waits for a person.
+RETRY_LOADING_S, RETRY_FAILED_S = 1, 60
+_JSON = (("Content-Type", "application/json"),)
+
+
+@dataclass(frozen=True)
+class Response:
+    status: int
+    body: bytes = b""
+    headers: Sequence[tuple[str, str]] = _JSON
+
+
+class ControlRequest(Protocol):
+    """A request that is no inference, from this loop (_core.ControlRequest) or another one."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def peer(self) -> str: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def headers(self) -> list[tuple[str, str]]: ...
+    def respond(
+        self, status: int, body: bytes = b"", headers: Sequence[tuple[str, str]] = ()
+    ) -> None: ...
+
+
+Respond = Callable[[Response], None]
+
+
+class NotServed(Error):
+    """A model or a version that exists, and cannot take requests now."""
+
+    def __init__(self, what: str, reason: str, retry_after_s: int) -> None:
+        super().__init__("UNAVAILABLE", f"{what} is not served: {reason}")
+        self.retry_after_s = retry_after_s
+
+
+def json_response(status: int, value: Any, *headers: tuple[str, str]) -> Response:
+    return Response(status, json.dumps(value).encode(), (*_JSON, *headers))
+
+
+def error_response(
+    status: int,
+    message: str,
+    *headers: tuple[str, str],
+    more: Mapping[str, Any] | None = None,
+    retry_after_s: int = RETRY_LOADING_S,
+) -> Response:
+    if status in (429, 503):
+        headers = (*headers, ("Retry-After", str(retry_after_s)))
+    return json_response(status, {"error": message, **(more or {})}, *headers)
