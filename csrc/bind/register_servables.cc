@@ -124,11 +124,12 @@ void RegisterServables(py::module_& module) {
   py::class_<ServingMap, std::shared_ptr<ServingMap>>(module, "ServingMap", py::is_final())
       .def(py::init<>())
       // The one that it replaces may go here, whose threads are joined then.
-      .def("publish",
-           [](ServingMap& map, std::shared_ptr<Servable> servable) {
-             map.Publish(std::move(servable));
-           },
-           py::call_guard<py::gil_scoped_release>())
+      .def(
+          "publish",
+          [](ServingMap& map, std::shared_ptr<Servable> servable) {
+            map.Publish(std::move(servable));
+          },
+          py::call_guard<py::gil_scoped_release>())
       .def("retire", &Retire, py::arg("name"), py::arg("version"));
 }
 

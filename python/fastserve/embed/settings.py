@@ -54,8 +54,11 @@ class ServerSettings(ModelSettings, total=False):
 
 MODEL_FIELDS = frozenset(field.name for field in fields(ModelDefaults))
 _OF_LOGS = ("log_format", "log_level")
-# A listener has one event loop; a program that wants more calls listen() once more.
-_OF_PROCESSES = ("loops", "loop_kind", "reuse_port", "debug_endpoint")
+# A listener has one event loop; a program that wants more calls listen() once more. Its models are
+# loaded by the program.
+_OF_PROCESSES = (
+    "model_control", "load_model", "loops", "loop_kind", "reuse_port", "debug_endpoint",
+)  # fmt: skip
 SERVER_KEYS = tuple(s.key for s in SETTINGS if s.key not in (*_OF_LOGS, *_OF_PROCESSES))
 MODEL_KEYS = tuple(s.key for s in SETTINGS if s.field in MODEL_FIELDS)
 # Names that the command line has, and that are said elsewhere here.

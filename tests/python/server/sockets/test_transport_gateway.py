@@ -187,7 +187,13 @@ def test_debug_tells_what_is_in_flight_and_from_whom(run):
             assert only["phase"] == "control"
             assert only["deadline_in_ns"] is None
             assert only["age_ns"] > 0
-            assert set(snapshot["memory"]) == {"slab_bytes", "slab_bytes_free", "in_flight_bytes"}
+            memory = snapshot["memory"]
+            assert memory.keys() - {"heap_bytes", "heap_bytes_free"} == {
+                "slab_bytes",
+                "slab_bytes_free",
+                "in_flight_bytes",
+            }
+            assert 0 <= memory["heap_bytes_free"] <= memory["heap_bytes"]
             requests.pop().respond(200)
             assert (await head_of(reader)).startswith(b"HTTP/1.1 200 ")
 
