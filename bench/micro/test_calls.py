@@ -44,7 +44,7 @@ def mlp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def mlp(mlp_path: Path) -> tuple[Any, Any]:
-    from fastserve.control.engine import onnxruntime_library
+    from fastserve.control.loading.engine import onnxruntime_library
 
     model = core.open_onnxruntime(str(mlp_path), library=onnxruntime_library())
     return serve(model, model.inputs, model.outputs)

@@ -39,7 +39,7 @@ def micro_programs(session: Session) -> tuple[Path, Path]:
 
 
 def engine_library(session: Session) -> str:
-    code = "import fastserve.control.engine as e; print(e.onnxruntime_library())"
+    code = "import fastserve.control.loading.engine as e; print(e.onnxruntime_library())"
     done = subprocess.run(
         [str(session.installation.python), "-c", code], capture_output=True, text=True, check=True
     )

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from fastserve.cli.arguments import HELP, Flag, help_text, read
 from fastserve.config.options import BY_KEY, Options
 from fastserve.config.units import format_duration_ns
-from fastserve.control.repository import ModelSource, discover
+from fastserve.control.repository.model_repository import ModelSource, discover
 from fastserve.errors import Error
 
 if TYPE_CHECKING:
     from fastserve.config.completion import ServedConfig
-    from fastserve.control.loader import Loader
+    from fastserve.control.loading.loader import Loader
 
 USAGE = "fastserve check PATH..."
 ABOUT = """\
@@ -47,7 +47,9 @@ def main(given: Sequence[str]) -> int:
         print(help_text(USAGE, ABOUT, FLAGS, CLOSING), end="")
         return 0
     sources = discover(arguments.operands)
-    from fastserve.control.loader import Loader  # Brings the core: --help need not wait for it.
+    from fastserve.control.loading.loader import (
+        Loader,
+    )  # Brings the core: --help need not wait for it.
 
     max_batch_size = arguments.values.get("max-batch", Options().max_batch_size)
     loader = Loader(Options(max_batch_size=max_batch_size).model_defaults)

@@ -104,8 +104,8 @@ def _look(
 
 def _models(paths: Sequence[str], options: Options) -> Iterator[Finding]:
     from fastserve.cli.check import look
-    from fastserve.control.loader import Loader
-    from fastserve.control.repository import discover
+    from fastserve.control.loading.loader import Loader
+    from fastserve.control.repository.model_repository import discover
 
     loader = Loader(options.model_defaults)
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fastserve import __version__
 from fastserve.cli.finding import Finding, fail, ok, warn
-from fastserve.control.engine import onnxruntime_library
+from fastserve.control.loading.engine import onnxruntime_library
 from fastserve.errors import Error
 
 

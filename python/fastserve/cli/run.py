@@ -11,14 +11,14 @@ from fastserve.cli.arguments import HELP, Flag, help_text, read
 from fastserve.config.options import ALL_MODELS, BY_KEY, SETTINGS, Options, Setting, build
 from fastserve.config.spelling import did_you_mean
 from fastserve.config.units import format_bytes, format_duration_ns
-from fastserve.control.engine import onnxruntime_library
-from fastserve.control.repository import ModelSource, discover
+from fastserve.control.loading.engine import onnxruntime_library
+from fastserve.control.repository.model_repository import ModelSource, discover
 from fastserve.errors import Error, not_found
 from fastserve.server import logs
 from fastserve.server.sockets import listen
 
 if TYPE_CHECKING:
-    from fastserve.control.loader import Loader
+    from fastserve.control.loading.loader import Loader
 
 USAGE = "fastserve run PATH... [options]"
 ABOUT = """\
@@ -102,7 +102,7 @@ def _serve(options: Options) -> int:
     if is_explicit:
         _check_names(options.load_models, sources)
     # Brings the core and the event loop: a wrong command need not wait for them.
-    from fastserve.control.loader import Loader
+    from fastserve.control.loading.loader import Loader
     from fastserve.server import app
     from fastserve.server.loops.hand_over import open_shared
 

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 from fastserve import _core
 from fastserve.config.model_config import ModelConfig
 from fastserve.config.spelling import did_you_mean
-from fastserve.control.loader import Loaded
+from fastserve.control.loading.loader import Loaded
 from fastserve.control.policy import Action, Standing, availability_preserving
-from fastserve.control.repository import Fingerprint, ModelSource, fingerprint
+from fastserve.control.repository.model_repository import Fingerprint, ModelSource, fingerprint
 from fastserve.control.state import State, VersionState
 from fastserve.errors import Error, from_core, not_found
 

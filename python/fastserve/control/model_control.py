@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from fastserve.control.manager import LOADER_THREADS, Manager
-from fastserve.control.repository import find
+from fastserve.control.repository.model_repository import find
 from fastserve.errors import Error
 
 # Models whose load runs or waits; more are refused.

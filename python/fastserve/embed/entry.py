@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from fastserve import _core
-from fastserve.control.loader import Loaded
+from fastserve.control.loading.loader import Loaded
 from fastserve.embed.stats import ModelStats, from_core
 from fastserve.errors import Error
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from fastserve import _core
 from fastserve.config.options import Options
-from fastserve.control.loader import Loader
+from fastserve.control.loading.loader import Loader
 from fastserve.control.manager import Manager
-from fastserve.control.repository import ModelSource
+from fastserve.control.repository.model_repository import ModelSource
 from fastserve.embed.entry import Entry
 from fastserve.errors import Error, not_found
 from fastserve.server import logs

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from fastserve.config.completion import ModelDefaults
 from fastserve.config.model_config import ModelConfig, VersionPolicy
-from fastserve.control.loader import Loader
-from fastserve.control.repository import ModelSource, discover
+from fastserve.control.loading.loader import Loader
+from fastserve.control.repository.model_repository import ModelSource, discover
 from fastserve.embed.settings import in_python
 from fastserve.errors import Error, invalid, not_found
 

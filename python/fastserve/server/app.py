@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 from fastserve import _core
 from fastserve.config.options import Options
 from fastserve.config.units import format_duration_ns
-from fastserve.control.loader import Loader
+from fastserve.control.loading.loader import Loader
 from fastserve.control.manager import Manager, Model
 from fastserve.control.model_control import ModelControl
-from fastserve.control.repository import ModelSource
+from fastserve.control.repository.model_repository import ModelSource
 from fastserve.errors import Error
 from fastserve.server import banner, logs
 from fastserve.server.debug import DebugEndpoint

@@ -13,7 +13,7 @@ from typing import Any
 from fastserve import __version__
 from fastserve.config.model_config import Tensor
 from fastserve.config.units import format_duration_ns
-from fastserve.control.loader import Loaded
+from fastserve.control.loading.loader import Loaded
 from fastserve.control.manager import Model
 from fastserve.server import logs
 

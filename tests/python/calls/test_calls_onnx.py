@@ -18,7 +18,7 @@ MODELS = Path(__file__).parents[2] / "models"
 
 def serve(name: str, **options: Any) -> tuple[Any, Any]:
     """(caller, servable)"""
-    from fastserve.control.engine import onnxruntime_library
+    from fastserve.control.loading.engine import onnxruntime_library
 
     model = _core.open_onnxruntime(str(MODELS / f"{name}.onnx"), library=onnxruntime_library())
     servable = _core.Servable(

@@ -7,9 +7,9 @@ import pytest
 
 from fastserve import _core
 from fastserve.config.completion import ModelDefaults
-from fastserve.control.loader import Loader
+from fastserve.control.loading.loader import Loader
 from fastserve.control.manager import Manager, Model
-from fastserve.control.repository import ModelSource, discover
+from fastserve.control.repository.model_repository import ModelSource, discover
 from fastserve.control.state import State
 from fastserve.errors import Error
 

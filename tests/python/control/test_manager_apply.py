@@ -7,7 +7,7 @@ import pytest
 
 from fastserve import _core
 from fastserve.control.manager import Manager
-from fastserve.control.repository import find
+from fastserve.control.repository.model_repository import find
 from fastserve.control.state import State
 from fastserve.errors import Error
 from tests.python.control.test_manager import IDENTITY, FailingLoader, states

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from fastserve.config.model_config import ModelConfig, Tensor
-from fastserve.control.loader import Loaded
+from fastserve.control.loading.loader import Loaded
 from fastserve.control.state import State
 from fastserve.server import banner
 from tests.python.server.routes.test_router import BROKEN, READY, SERVED, model

@@ -22,7 +22,7 @@ from typing import Any, cast
 
 from fastserve import _core
 from fastserve.config.options import Options
-from fastserve.control.loader import Loaded, Loader
+from fastserve.control.loading.loader import Loaded, Loader
 from fastserve.errors import Error
 from fastserve.server import logs
 from fastserve.server.front_end import CutOff, FrontEnd

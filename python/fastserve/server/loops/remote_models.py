@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from fastserve.config.completion import ServedConfig
 from fastserve.config.model_config import ModelConfig, Tensor
-from fastserve.control.loader import Loaded, Loader
-from fastserve.control.repository import ModelSource
+from fastserve.control.loading.loader import Loaded, Loader
+from fastserve.control.repository.model_repository import ModelSource
 from fastserve.errors import Error
 from fastserve.server import logs
 from fastserve.server.loops.channel import Message

@@ -15,7 +15,7 @@ from fastserve import __version__
 from fastserve.config.config_json import to_json
 from fastserve.config.model_config import Tensor
 from fastserve.config.spelling import did_you_mean
-from fastserve.control.loader import Loaded
+from fastserve.control.loading.loader import Loaded
 from fastserve.control.manager import Manager, Model
 from fastserve.control.model_control import ModelControl
 from fastserve.errors import Error, not_found

@@ -12,8 +12,8 @@ import pytest
 
 from fastserve.config.completion import ModelDefaults, ServedConfig
 from fastserve.config.model_config import ModelConfig, Tensor
-from fastserve.control.loader import Loaded, Loader
-from fastserve.control.repository import ModelSource
+from fastserve.control.loading.loader import Loaded, Loader
+from fastserve.control.repository.model_repository import ModelSource
 from fastserve.errors import Error
 from fastserve.server.loops.channel import Message
 from fastserve.server.loops.remote_models import RemoteModels, RemoteServable

@@ -13,9 +13,9 @@ import pytest
 
 from fastserve.config.completion import ServedConfig
 from fastserve.config.model_config import ModelConfig, Tensor
-from fastserve.control.loader import Loaded
+from fastserve.control.loading.loader import Loaded
 from fastserve.control.manager import Manager, Model
-from fastserve.control.repository import ModelSource
+from fastserve.control.repository.model_repository import ModelSource
 from fastserve.control.state import State, VersionState
 from fastserve.server.routes.responses import Response
 from fastserve.server.routes.router import Router

@@ -26,8 +26,8 @@ from fastserve.config.model_config import (
     Tensor,
     integer_parameter,
 )
-from fastserve.control.engine import onnxruntime_library
-from fastserve.control.repository import ModelSource
+from fastserve.control.loading.engine import onnxruntime_library
+from fastserve.control.repository.model_repository import ModelSource
 from fastserve.errors import Error, from_core, not_found
 
 

@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from fastserve.control import repository
-from fastserve.control.repository import TAKES, discover, find, fingerprint, is_version
+from fastserve.control.repository import model_repository
+from fastserve.control.repository.model_repository import (
+    TAKES,
+    discover,
+    find,
+    fingerprint,
+    is_version,
+)
 from fastserve.errors import Error
 
 
@@ -321,7 +327,7 @@ def test_a_version_has_changed_when_a_file_of_it_has(tree, monkeypatch):
     os.utime(other, ns=(0, os.stat(path / "m/1/data/weights").st_mtime_ns))
     other.rename(path / "m/1/data/weights")
     assert fingerprint(source, 1) != before
-    monkeypatch.setattr(repository, "FILES_MAX", 2)
+    monkeypatch.setattr(model_repository, "FILES_MAX", 2)
     assert fingerprint(source, 1) is None
     assert fingerprint(source, 2) is not None
     (path / "m/config.pbtxt").unlink()

@@ -8,11 +8,11 @@ import pytest
 from fastserve import _core
 from fastserve.config.completion import ModelDefaults
 from fastserve.config.model_config import ModelConfig
-from fastserve.control.loader import Loader, model_path
-from fastserve.control.repository import discover
+from fastserve.control.loading.loader import Loader, model_path
+from fastserve.control.repository.model_repository import discover
 from fastserve.errors import Error
 
-MODELS = Path(__file__).parents[2] / "models"
+MODELS = Path(__file__).parents[3] / "models"
 IDENTITY = """
 backend: "identity"
 max_batch_size: 8

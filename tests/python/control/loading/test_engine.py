@@ -6,7 +6,7 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-from fastserve.control import engine
+from fastserve.control.loading import engine
 from fastserve.errors import Error
 
 
