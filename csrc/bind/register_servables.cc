@@ -1,13 +1,18 @@
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "bind/arrays/deferred.h"
 #include "bind/errors.h"
 #include "bind/model.h"
 #include "bind/register.h"
+#include "serving/reaper.h"
 #include "serving/servable.h"
 #include "serving/serving_map.h"
 
@@ -99,11 +104,32 @@ py::dict StatsOf(const Servable& servable) {
   return made;
 }
 
-void Retire(ServingMap& map, const std::string& name, int64_t version) {
-  ServableHandle retired = Take(map.Retire(name, version));
-  // If this was the last reference, its threads are joined here.
-  const py::gil_scoped_release released;
-  retired.reset();
+std::shared_ptr<Departure> DepartureOf(const ServableHandle& servable) {
+  return servable == nullptr ? nullptr : servable->departure();
+}
+
+// Sleeps until `done(deadline)` or the timeout; a signal's handler may raise meanwhile. No frame
+// above may be noexcept (GilPause).
+template <typename Done>
+bool WaitWithoutGil(std::optional<double> timeout_s, Done done) {
+  constexpr Nanos kSlice = 50 * kMillisecond;
+  constexpr double kTimeoutMaxS = 1e9;
+  const double seconds = std::clamp(timeout_s.value_or(kTimeoutMaxS), 0.0, kTimeoutMaxS);
+  const Nanos end = NowNanos() + static_cast<Nanos>(seconds * static_cast<double>(kSecond));
+  while (true) {
+    const Nanos now = NowNanos();
+    GilPause pause;
+    const bool is_done = done(std::min(end, now + kSlice));
+    pause.Resume();
+    if (is_done) return true;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    if (now >= end) return false;
+  }
+}
+
+bool Reap(double timeout_s) {
+  Reaper* const reaper = Take(Reaper::OfProcess());
+  return WaitWithoutGil(timeout_s, [&](Nanos deadline) { return reaper->WaitUntil(deadline); });
 }
 
 }  // namespace
@@ -120,17 +146,47 @@ void RegisterServables(py::module_& module) {
       .def_property_readonly("version", &Servable::version)
       .def("warm_up", &Servable::WarmUp, py::call_guard<py::gil_scoped_release>())
       .def("end_waiting", &Servable::EndWaiting, py::call_guard<py::gil_scoped_release>())
+      // The engine, for another servable of it.
+      .def_property_readonly("model",
+                             [](const Servable& servable) { return Model{servable.backend()}; })
       .def("stats", &StatsOf);
   py::class_<ServingMap, std::shared_ptr<ServingMap>>(module, "ServingMap", py::is_final())
       .def(py::init<>())
-      // The one that it replaces may go here, whose threads are joined then.
       .def(
           "publish",
           [](ServingMap& map, std::shared_ptr<Servable> servable) {
-            map.Publish(std::move(servable));
+            return DepartureOf(map.Publish(std::move(servable)));
           },
           py::call_guard<py::gil_scoped_release>())
-      .def("retire", &Retire, py::arg("name"), py::arg("version"));
+      .def(
+          "route",
+          [](ServingMap& map, const std::string& name, std::map<std::string, int64_t> labels,
+             std::optional<int64_t> default_version) {
+            Check([&] {
+              const py::gil_scoped_release released;
+              return map.Route(name, std::move(labels), default_version);
+            }());
+          },
+          py::arg("name"), py::arg("labels"), py::arg("default"))
+      .def(
+          "retire",
+          [](ServingMap& map, const std::string& name, int64_t version) {
+            return DepartureOf(Take([&] {
+              const py::gil_scoped_release released;
+              return map.Retire(name, version);
+            }()));
+          },
+          py::arg("name"), py::arg("version"));
+  py::class_<Departure, std::shared_ptr<Departure>>(module, "Departure", py::is_final())
+      .def_property_readonly("is_gone", &Departure::is_gone)
+      .def(
+          "wait",
+          [](Departure& departure, std::optional<double> timeout_s) {
+            return WaitWithoutGil(timeout_s,
+                                  [&](Nanos deadline) { return departure.WaitUntil(deadline); });
+          },
+          py::arg("timeout_s") = py::none());
+  module.def("reap", &Reap, py::arg("timeout_s"));
 }
 
 }  // namespace fastserve::bind

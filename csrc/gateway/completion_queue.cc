@@ -1,5 +1,7 @@
 #include "gateway/completion_queue.h"
 
+#include <utility>
+
 #include "gateway/exchange.h"
 
 namespace fastserve {
@@ -18,9 +20,7 @@ Result<std::shared_ptr<CompletionQueue>> CompletionQueue::Create() {
 
 CompletionQueue::~CompletionQueue() {
   for (Exchange* exchange = Drain(false); exchange != nullptr;) {
-    Exchange* const next = Next(exchange);
-    Exchange::Orphan(exchange);
-    exchange = next;
+    delete std::exchange(exchange, Next(exchange));
   }
 }
 

@@ -5,23 +5,7 @@
 
 #include "base/check.h"
 
-#include "base/annotations.h"
-
 namespace fastserve {
-namespace {
-
-struct Orphanage {
-  Mutex mutex;
-  std::vector<ServableHandle> servables FS_GUARDED_BY(mutex);
-};
-
-// Never destroyed: an instance may end its last run while the process ends.
-Orphanage& TheOrphanage() {
-  static auto* const orphanage = new Orphanage;
-  return *orphanage;
-}
-
-}  // namespace
 
 Exchange::Exchange(std::shared_ptr<CompletionQueue> queue, std::shared_ptr<Admission> admission,
                    std::shared_ptr<SlabPool> pool)
@@ -77,23 +61,6 @@ void Exchange::Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept {
   body.Reset();
   arena.Clear();
   wanted.clear();
-}
-
-void Exchange::Orphan(Exchange* exchange) {
-  // This may be an instance's thread, which cannot destroy the servable that owns it.
-  {
-    Orphanage& orphanage = TheOrphanage();
-    const MutexLock lock(orphanage.mutex);
-    orphanage.servables.push_back(std::move(exchange->servable));
-  }
-  delete exchange;
-}
-
-void Exchange::ReleaseOrphans() {
-  std::vector<ServableHandle> servables;  // Die after the mutex is free.
-  Orphanage& orphanage = TheOrphanage();
-  const MutexLock lock(orphanage.mutex);
-  servables.swap(orphanage.servables);
 }
 
 }  // namespace fastserve

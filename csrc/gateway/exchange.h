@@ -47,11 +47,6 @@ class Exchange final : public CompletionLink, public ResponseSink {
 
   // Called when it has come out of the queue (or never went in): as new.
   void Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept;
-  // Ends an exchange whose loop is gone, on any thread; its servable is kept for ReleaseOrphans.
-  static void Orphan(Exchange* exchange);
-  // Lets go of the servables of orphans. Not on an instance's thread, which they would join.
-  static void ReleaseOrphans();
-
   static constexpr size_t kNoDeadline = SIZE_MAX;
 
   Connection* connection = nullptr;  // Null when the client has left, or has its answer.

@@ -30,7 +30,6 @@ Result<std::unique_ptr<Gateway>> Gateway::Create(std::shared_ptr<ServingMap> ser
   BufferRef shared =
       SlabPool::Create({.bytes_max = kSharedBufferBytes})->Acquire(kSharedBufferBytes);
   if (!shared) return Unavailable("no memory for the buffer of ", kSharedBufferBytes, " bytes");
-  Exchange::ReleaseOrphans();
   return std::unique_ptr<Gateway>(new Gateway(std::move(serving_map), host, options,
                                               *std::move(completions), std::move(shared)));
 }
@@ -62,7 +61,6 @@ Gateway::~Gateway() {
   for (Exchange* exchange = completions_->Drain(false); exchange != nullptr;) {
     delete std::exchange(exchange, CompletionQueue::Next(exchange));
   }
-  Exchange::ReleaseOrphans();
 }
 
 Exchange* Gateway::NewExchange() {

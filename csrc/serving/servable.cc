@@ -144,7 +144,11 @@ Result<std::shared_ptr<Servable>> Servable::Create(std::shared_ptr<Backend> back
                                                    ServableOptions options) {
   FS_RETURN_IF_ERROR(CheckOptions(options));
   std::ranges::sort(options.preferred_batch_sizes);
-  const std::shared_ptr<Servable> servable(new Servable(std::move(backend), std::move(options)));
+  const Result<Reaper*> reaper = Reaper::OfProcess();
+  if (!reaper.ok()) return reaper.status();
+  const std::shared_ptr<Servable> servable(
+      new Servable(std::move(backend), std::move(options)),
+      [reaper = *reaper](Servable* last) { reaper->Take(last); });
   FS_RETURN_IF_ERROR(servable->MatchSignature());
   FS_RETURN_IF_ERROR(servable->StartInstances());
   return servable;

@@ -9,9 +9,8 @@
 //                                                         // run here what is cheap, wake for the
 //                                                         rest
 //
-// Threads: all but destruction from any thread, WarmUp best before it is published. Destruction
-// joins the instances' threads, so it must not happen on one of them: a sink lets go of its
-// ServableHandle elsewhere.
+// Threads: any, WarmUp best before it is published. It is destroyed on the Reaper's thread,
+// wherever its last ServableHandle goes.
 //
 // Forks: the instances' threads stay in the parent. In the child whatever is submitted to a
 // servable that was made before ends at once with FAILED_PRECONDITION, RunHere, RunUntil and Wake
@@ -33,6 +32,7 @@
 #include "memory/slab_pool.h"
 #include "serving/backend.h"
 #include "serving/inference_request.h"
+#include "serving/reaper.h"
 #include "serving/servable_stats.h"
 
 namespace fastserve {
@@ -80,12 +80,13 @@ struct ServedOutput {
 
 class Servable {
  public:
-  // Makes the instances and their threads. Errors: INVALID_ARGUMENT when the served tensors do not
-  // fit the engine's, or an option is out of range; whatever NewInstance says.
+  // Makes the instances and their threads. Errors: RESOURCE_EXHAUSTED; INVALID_ARGUMENT when the
+  // served tensors do not fit the engine's, or an option is out of range; whatever NewInstance
+  // says.
   static Result<std::shared_ptr<Servable>> Create(std::shared_ptr<Backend> backend,
                                                   ServableOptions options);
-  // Stops the threads after the runs under way; what waits ends with UNAVAILABLE. (In a child of
-  // fork() neither.)
+  // The Reaper's. Stops the threads after the runs under way; what waits ends with UNAVAILABLE. (In
+  // a child of fork() neither.)
   ~Servable();
   Servable(const Servable&) = delete;
   Servable& operator=(const Servable&) = delete;
@@ -94,6 +95,7 @@ class Servable {
   int64_t version() const { return options_.version; }
   std::string_view version_text() const { return version_text_; }
   const Signature& signature() const { return backend_->signature(); }
+  const std::shared_ptr<Backend>& backend() const { return backend_; }
   // In the engine's order.
   std::span<const TensorSpec> inputs() const { return inputs_; }
   std::span<const ServedOutput> outputs() const { return outputs_; }
@@ -158,6 +160,9 @@ class Servable {
 
   int instance_count() const { return options_.instance_count; }
 
+  // Tells when it is gone; outlives it.
+  const std::shared_ptr<Departure>& departure() const { return departure_; }
+
   // Gives the memory that batches are gathered in back to the system, as far as none uses it;
   // returns how many bytes.
   size_t TrimMemory() { return pool_->Trim(); }
@@ -168,6 +173,8 @@ class Servable {
   const ServableStats& stats() const { return stats_; }
 
  private:
+  friend class Reaper;
+
   Servable(std::shared_ptr<Backend> backend, ServableOptions options);
   void Abandon();
   Status MatchSignature();
@@ -185,6 +192,8 @@ class Servable {
   std::unique_ptr<SlabPool> pool_;
   std::unique_ptr<Scheduler> scheduler_;
   std::vector<std::unique_ptr<InstanceThread>> threads_;
+  const std::shared_ptr<Departure> departure_ = std::make_shared<Departure>();
+  Servable* next_dead_ = nullptr;  // The Reaper's.
 };
 
 // Keeps a version alive: whoever took one may finish with it, also when it was retired meanwhile.

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from fastserve.cli import arguments, run
-from fastserve.config.options import BY_KEY, Options, build
+from fastserve.config.options import Options, build
+from fastserve.config.settings import BY_KEY
 from tests.served import Repository, Server
 from tests.tidy.tree import ROOT
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastserve.cli import arguments, main
-from fastserve.config import options
+from fastserve.config import options, settings
 from tests.examples import documents
 
 DOCUMENTS = documents.documents()
@@ -123,7 +123,7 @@ def parse(words: list[str]) -> None:
     flags = module.all_flags() if hasattr(module, "all_flags") else module.FLAGS
     given = arguments.read(words[1:], flags)
     if words[0] == "run":
-        fields = {options.BY_KEY[key.replace("-", "_")].field: value
+        fields = {settings.BY_KEY[key.replace("-", "_")].field: value
                   for key, value in given.values.items() if key != "config"}  # fmt: skip
         options.build(fields, {})
 
@@ -136,7 +136,7 @@ def test_every_command_of_fastserve_can_be_parsed(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_variable_of_fastserve_is_an_option(document):
-    known = {f"FASTSERVE_{key.upper()}" for key in (*options.BY_KEY, "paths", "config")}
+    known = {f"FASTSERVE_{key.upper()}" for key in (*settings.BY_KEY, "paths", "config")}
     named = set(re.findall(r"FASTSERVE_[A-Z_]*[A-Z]", documents.read(document)))
     assert named <= known
 

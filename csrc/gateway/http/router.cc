@@ -9,8 +9,11 @@ constexpr std::string_view kModels = "/v2/models/";
 constexpr std::string_view kVersions = "/versions/";
 constexpr std::string_view kInfer = "/infer";
 
-bool IsDecimal(std::string_view text) {
-  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+// A number, or a label that somebody gave to a version.
+bool IsVersion(std::string_view text) {
+  constexpr std::string_view kCharacters =
+      "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz._-";
+  return !text.empty() && text.find_first_not_of(kCharacters) == std::string_view::npos;
 }
 
 }  // namespace
@@ -36,7 +39,7 @@ Route FindRoute(std::string_view method, std::string_view target, std::string* s
     const std::string_view rest = middle.substr(slash);
     if (!rest.starts_with(kVersions)) return {};
     route.version = rest.substr(kVersions.size());
-    if (!IsDecimal(route.version)) return {};
+    if (!IsVersion(route.version)) return {};
   }
   if (route.model.empty()) return {};
   if (route.model.find('%') != std::string_view::npos) {

@@ -15,7 +15,7 @@ struct Route {
   bool is_infer = false;
   // Percent-decoded. Views of the target, or of the storage given to FindRoute.
   std::string_view model;
-  std::string_view version;  // "" when the path names none.
+  std::string_view version;  // A number or a label; "" when the path names none.
 };
 
 // POST /v2/models/{model}[/versions/{version}]/infer, with or without a query. `storage` is used

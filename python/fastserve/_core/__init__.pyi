@@ -114,6 +114,9 @@ class Servable:
         scheduler knows what a run costs."""
     def end_waiting(self) -> None:
         """End the requests that wait with UNAVAILABLE; those that run are not waited for."""
+    @property
+    def model(self) -> Model:
+        """The engine that it runs; another servable may be made of it."""
     def stats(self) -> dict[str, Any]:
         """A snapshot of the counters.
 
@@ -137,10 +140,27 @@ class ServingMap:
     """Which versions are served now. Requests look up here; the control plane publishes here."""
 
     def __init__(self) -> None: ...
-    def publish(self, servable: Servable) -> None:
-        """Serve it. The highest published version of a name is its default."""
-    def retire(self, name: str, version: int) -> None:
+    def publish(self, servable: Servable) -> Departure | None:
+        """Serve it. A version of that name and number that is there already is replaced; it goes
+        as one that is retired."""
+    def route(self, name: str, labels: dict[str, int], default: int | None) -> None:
+        """Which versions of a model are found by what labels, and which by none (the highest one,
+        without or until it is served), from now on and all at once. CoreError INVALID_ARGUMENT."""
+    def retire(self, name: str, version: int) -> Departure:
         """Stop finding it; what is in flight finishes. CoreError NOT_FOUND if it is not there."""
+
+@final
+class Departure:
+    """Tells when a servable is gone, with its threads and its engine's memory. Any thread."""
+
+    @property
+    def is_gone(self) -> bool: ...
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Whether it is gone by then. Without the GIL; a signal's handler may raise."""
+
+def reap(timeout_s: float) -> bool:
+    """Wait until every servable that nobody needs any more is destroyed; whether it was in time.
+    That happens on a thread of the core's. In the child of a fork nothing is waited for."""
 
 @final
 class ControlRequest:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastserve.cli.arguments import HELP, Flag, help_text, read
-from fastserve.config.options import BY_KEY, Options
+from fastserve.config.options import Options
+from fastserve.config.settings import BY_KEY
 from fastserve.config.units import format_duration_ns
 from fastserve.control.repository.model_repository import ModelSource, discover
 from fastserve.errors import Error

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from fastserve.cli.arguments import HELP, Flag, UsageError, help_text, read
 from fastserve.cli.finding import Finding, fail, ok, worst
-from fastserve.config.options import BY_KEY, Options
+from fastserve.config.options import Options
+from fastserve.config.settings import BY_KEY
 from fastserve.config.units import format_bytes, parse_duration_ns
 from fastserve.errors import Error
 

@@ -8,11 +8,12 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from fastserve.cli.arguments import HELP, Flag, help_text, read
-from fastserve.config.options import ALL_MODELS, BY_KEY, SETTINGS, Options, Setting, build
+from fastserve.config.options import Options, build
+from fastserve.config.settings import ALL_MODELS, BY_KEY, SETTINGS, Setting
 from fastserve.config.spelling import did_you_mean
 from fastserve.config.units import format_bytes, format_duration_ns
 from fastserve.control.loading.engine import onnxruntime_library
-from fastserve.control.repository.model_repository import ModelSource, discover
+from fastserve.control.repository.model_repository import ModelRepository, ModelSource, discover
 from fastserve.errors import Error, not_found
 from fastserve.server import logs
 from fastserve.server.sockets import listen
@@ -97,9 +98,8 @@ def main(given: Sequence[str]) -> int:
 
 
 def _serve(options: Options) -> int:
-    is_explicit = options.model_control == "explicit"
-    sources = discover(options.paths, options.name, may_be_empty=is_explicit)
-    if is_explicit:
+    sources = _sources(options)
+    if options.model_control == "explicit":
         _check_names(options.load_models, sources)
     # Brings the core and the event loop: a wrong command need not wait for them.
     from fastserve.control.loading.loader import Loader
@@ -116,6 +116,21 @@ def _serve(options: Options) -> int:
     if options.unix_socket:
         sockets.append(listen.bind_unix(options.unix_socket))
     return app.run(options, sources, sockets, hand_over)
+
+
+def _sources(options: Options) -> list[ModelSource]:
+    """What lies under the paths now. Where models may come later, there need be none yet, and two
+    of one name trouble nobody else.
+
+    Errors: as discover().
+    """
+    if options.model_control == "none" or not options.paths:
+        return discover(options.paths, options.name)
+    roots = ModelRepository(options.paths, options.name).look()
+    for root in roots:
+        if root.problem is not None:
+            raise root.problem
+    return [source for root in roots for source in root.sources]
 
 
 def _check_names(names: Sequence[str], sources: Sequence[ModelSource]) -> None:

@@ -1,11 +1,47 @@
-"""A completed config as JSON, in Triton's spelling: what GET /v2/models/{m}/config answers."""
+"""Configs as JSON, in Triton's spelling: what GET /v2/models/{m}/config answers, and what may come
+with a request to load a model."""
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
+from fastserve.config import schema
 from fastserve.config.completion import ServedConfig, type_name
 from fastserve.config.model_config import ModelConfig, Tensor, VersionPolicy
+from fastserve.config.pbtxt import CONFIG_BYTES_MAX, Source, check_enums
+from fastserve.errors import invalid
+
+_DEPTH_MAX = 32  # No message of the schema nests as deeply.
+
+
+def from_json(text: str, shown_as: str) -> ModelConfig:
+    """A ModelConfig message as protobuf writes it in JSON.
+
+    Errors: INVALID_ARGUMENT with the field.
+    """
+    from google.protobuf import json_format
+
+    from fastserve.config.read_config import from_message
+
+    if len(text) > CONFIG_BYTES_MAX:
+        raise invalid(f"{shown_as}: expected at most {CONFIG_BYTES_MAX} characters, found more")
+    message = schema.model_config_class()()
+    try:
+        json_format.Parse(text, message, max_recursion_depth=_DEPTH_MAX)
+        # What was written, be it with a default, which a message does not tell.
+        said = frozenset(_snake_case(key) for key in json.loads(text))
+    except (json_format.ParseError, ValueError, RecursionError) as error:
+        raise invalid(f"{shown_as}: {error}") from None
+    source = Source(shown_as, said=said)
+    check_enums(message, "", source)
+    return from_message(message, source)
+
+
+def _snake_case(name: str) -> str:
+    """protobuf takes maxBatchSize as well."""
+    return re.sub(r"[A-Z]", lambda capital: f"_{capital[0].lower()}", name)
 
 
 def to_json(name: str, platform: str, config: ModelConfig, served: ServedConfig) -> dict[str, Any]:

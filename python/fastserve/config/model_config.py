@@ -21,6 +21,16 @@ INSTANCES_MAX = 1024
 THREADS_MAX = 1024
 QUEUE_DELAY_NS_MAX = 3600 * 10**9
 
+# Parameters that mean something to a backend; any other is named in a warning.
+PARAMETERS = {
+    "onnxruntime": (
+        "intra_op_thread_count",
+        "inter_op_thread_count",
+        "session.intra_op.allow_spinning",
+    ),
+    "identity": ("delay_us", "repeat"),
+}
+
 
 @dataclass(frozen=True)
 class Tensor:

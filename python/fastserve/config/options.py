@@ -1,33 +1,21 @@
 """What `fastserve run` can be told: defaults < TOML file < FASTSERVE_* variables < command line.
 
-One table, SETTINGS, is the truth: the command line, the environment, the file and their messages
-are all made from it. Every queue, buffer and count of the server has its limit here.
+The options are the table in settings.py. Every queue, buffer and count of the server has its limit
+here.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from fastserve.config.completion import ModelDefaults
-from fastserve.config.model_config import (
-    BATCH_ROWS_MAX,
-    INSTANCES_MAX,
-    QUEUE_DELAY_NS_MAX,
-    THREADS_MAX,
-)
+from fastserve.config.settings import ALL_MODELS, BY_KEY, Setting
 from fastserve.config.spelling import did_you_mean, shorten
-from fastserve.config.units import (
-    COUNT_MAX,
-    format_duration_ns,
-    parse_bytes,
-    parse_duration_ns,
-    parse_integer,
-)
 from fastserve.errors import Error, invalid, one_line
 
 ENVIRONMENT_PREFIX = "FASTSERVE_"
@@ -39,8 +27,6 @@ _SERVICE_LINK = re.compile(
 )
 # Under the GIL threads would take turns at parsing; without it they share one engine.
 _HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
-# As many listening sockets as one message between processes can carry, and room to spare.
-LOOPS_MAX = 128
 # Where an option's value comes from: its field -> the value, and what to call it in a message.
 Said = dict[str, tuple[Any, str]]
 
@@ -53,6 +39,9 @@ class Options:
     name: str = ""
     model_control: str = "none"
     load_models: tuple[str, ...] = ()
+    poll_interval_ns: int = 15 * 10**9
+    transition: str = "availability"
+    state_file: str = ""
     host: str = "127.0.0.1"
     port: int = 8000
     unix_socket: str = ""
@@ -89,7 +78,7 @@ class Options:
 
     def wants_at_start(self, name: str) -> bool:
         """Whether the model of that name is loaded at the start."""
-        if self.model_control == "none":
+        if self.model_control != "explicit":
             return True
         return name in self.load_models or ALL_MODELS in self.load_models
 
@@ -104,162 +93,6 @@ class Options:
             connections_max=-(-self.connections_max // self.loops),
             in_flight_bytes_max=max(in_flight, self.body_bytes_max),
         )
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One option: its name as a flag, the field it sets, and how its text is read."""
-
-    flag: str
-    field: str
-    parse: Callable[[str], Any]
-    group: str
-    metavar: str
-    help: str
-    alias: str = ""  # What another server calls it.
-    repeats: bool = False  # Given several times, or as a list, the values are joined.
-
-    @property
-    def key(self) -> str:
-        return self.flag.replace("-", "_")
-
-
-def _integer(minimum: int, maximum: int = COUNT_MAX) -> Callable[[str], int]:
-    return lambda text: parse_integer(text, minimum, maximum)
-
-
-def _choice(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"expected {' or '.join(choices)}, found '{text}'")
-        return text
-
-    return parse
-
-
-def _boolean(text: str) -> bool:
-    folded = text.lower()
-    if folded in ("1", "true", "yes", "on"):
-        return True
-    if folded in ("0", "false", "no", "off"):
-        return False
-    raise ValueError(f"expected true or false, found '{text}'")
-
-
-def _positive_bytes(text: str) -> int:
-    count = parse_bytes(text)
-    if count < 1:
-        raise ValueError(f"expected at least 1 byte, found '{text}'")
-    return count
-
-
-def _positive_duration_ns(text: str) -> int:
-    duration_ns = parse_duration_ns(text)
-    if duration_ns < 1:
-        raise ValueError(f"expected more than 0, found '{text}'")
-    return duration_ns
-
-
-def _queue_delay_ns(text: str) -> int:
-    duration_ns = parse_duration_ns(text)
-    if duration_ns > QUEUE_DELAY_NS_MAX:
-        limit = format_duration_ns(QUEUE_DELAY_NS_MAX)
-        raise ValueError(f"expected at most {limit}, found '{text}' (a bare number is seconds)")
-    return duration_ns
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise ValueError(f"expected names of models, with commas between them, found '{text}'")
-    return names
-
-
-_SERVER, _MODELS, _LIMITS, _LOGS = "where to listen", "how models run", "limits", "logs"
-_WHAT = "what to serve"
-ALL_MODELS = "*"
-SETTINGS = (
-    Setting(
-        "model-control", "model_control", _choice("none", "explicit"), _WHAT, "none|explicit",
-        "none: all models are loaded at the start. explicit: those of --load-model, and later what"
-        " is asked for at /v2/repository/models/NAME/load and unload",
-        alias="model-control-mode",
-    ),
-    Setting(
-        "load-model", "load_models", _names, _WHAT, "NAME",
-        "with --model-control explicit, load this model at the start; may be repeated, * is all",
-        repeats=True,
-    ),
-    Setting("host", "host", str, _SERVER, "HOST", "address to listen on"),
-    Setting("port", "port", _integer(0, 65535), _SERVER, "PORT",
-            "0 takes any free one and says which"),
-    Setting("unix-socket", "unix_socket", str, _SERVER, "PATH",
-            "listen on this Unix socket as well"),
-    Setting(
-        "loops", "loops", _integer(1, LOOPS_MAX), _SERVER, "N",
-        "event loops that share the port: more cores for parsing and for models that run on the"
-        " loop. The server's limits are divided among them",
-    ),
-    Setting(
-        "loop-kind", "loop_kind", _choice("process", "thread"), _SERVER, "process|thread",
-        "process: each loop has its own engines and queues, batches what it receives itself, and"
-        " takes the memory of the models once more. thread: all share one engine and its batches,"
-        " which is no faster while Python has its GIL",
-    ),
-    Setting(
-        "reuse-port", "reuse_port", _boolean, _SERVER, "",
-        "share the port with another server of this user that was started so too: it takes over"
-        " once its models are loaded, and then the first can be ended without a failed request",
-    ),
-    Setting(
-        "strict-readiness", "strict_readiness", _boolean, _SERVER, "",
-        "/v2/health/ready says 200 only when every model is ready",
-    ),
-    Setting(
-        "debug-endpoint", "debug_endpoint", _choice("loopback", "on", "off"), _SERVER,
-        "loopback|on|off",
-        "who may see /debug, which names requests in flight and their clients",
-    ),
-    Setting(
-        "max-batch", "max_batch_size", _integer(1, BATCH_ROWS_MAX), _MODELS, "ROWS",
-        "largest batch of a model without a config; 1 turns batching off",
-    ),
-    Setting(
-        "max-queue-delay", "max_queue_delay_ns", _queue_delay_ns, _MODELS, "TIME",
-        "how long a request may wait for others to join it",
-    ),
-    Setting("instances", "instance_count", _integer(1, INSTANCES_MAX), _MODELS, "N",
-            "instances of a model"),
-    Setting("threads", "intra_op_threads", _integer(0, THREADS_MAX), _MODELS, "N",
-            "threads of the engine within one run; 0 lets the engine choose"),
-    Setting("caller-runs", "caller_runs", _choice("auto", "never"), _MODELS, "auto|never",
-            "whether cheap runs may happen on the event loop's thread"),
-    Setting("queue-depth", "queue_depth", _integer(1), _LIMITS, "N",
-            "requests that may wait for one model; more are refused with 429"),
-    Setting("max-body", "body_bytes_max", _positive_bytes, _LIMITS, "SIZE", "largest request body"),
-    Setting("max-in-flight", "in_flight_bytes_max", _positive_bytes, _LIMITS, "SIZE",
-            "bytes of all request bodies that the whole server holds at once"),
-    Setting("max-connections", "connections_max", _integer(1), _LIMITS, "N",
-            "open connections of the whole server"),
-    Setting("max-connections-per-client", "connections_per_client_max", _integer(0), _LIMITS, "N",
-            "open connections of one address, in each loop; 0: as many as it likes"),
-    Setting("head-timeout", "head_timeout_ns", _positive_duration_ns, _LIMITS, "TIME",
-            "to receive a request's head"),
-    Setting("body-timeout", "body_timeout_ns", _positive_duration_ns, _LIMITS, "TIME",
-            "between two reads of a request's body"),
-    Setting("idle-timeout", "idle_timeout_ns", _positive_duration_ns, _LIMITS, "TIME",
-            "before an idle connection is closed"),
-    Setting("drain-timeout", "drain_timeout_ns", parse_duration_ns, _LIMITS, "TIME",
-            "for requests in flight to finish at shutdown"),
-    Setting("drain-grace", "drain_grace_ns", parse_duration_ns, _LIMITS, "TIME",
-            "for idle connections to send one more request at shutdown"),
-    Setting("access-log", "access_log", _boolean, _LOGS, "", "one line a request, with its phases"),
-    Setting("log-format", "log_format", _choice("text", "json"), _LOGS, "text|json", "of all logs"),
-    Setting("log-level", "log_level", _choice("debug", "info", "warning", "error"), _LOGS, "LEVEL",
-            "debug, info, warning or error"),
-)  # fmt: skip
-_NAME = Setting("name", "name", str, _MODELS, "NAME", "serve the one .onnx file under this name")
-BY_KEY = {setting.key: setting for setting in (*SETTINGS, _NAME)}
 
 
 def build(
@@ -293,6 +126,12 @@ def build(
     if options.load_models and options.model_control != "explicit":
         where = said["load_models"][1]
         raise invalid(f"{where} needs --model-control explicit; without it every model is loaded")
+    if options.state_file and options.model_control == "none":
+        where = said["state_file"][1]
+        raise invalid(f"{where} needs --model-control poll or explicit: else nothing can change")
+    if "poll_interval_ns" in said and options.model_control != "poll":
+        where = said["poll_interval_ns"][1]
+        warnings.append(f"{where} has no effect without --model-control poll")
     return options, warnings
 
 

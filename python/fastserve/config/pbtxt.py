@@ -62,6 +62,11 @@ class Source:
 
     path: str = ""
     lines: dict[str, int] = field(default_factory=dict)
+    said: frozenset[str] = frozenset()  # Fields that are set, where there are no lines.
+
+    def says(self, name: str) -> bool:
+        """Whether a field of the config itself was written, be it with its default."""
+        return f"{name}[0]" in self.lines or name in self.said
 
     def wrong(self, where: str, message: str) -> Error:
         """An error at a field, e.g. `digits/config.pbtxt:3: input[0].dims: ...`."""
@@ -249,7 +254,7 @@ def parse(text: str, path: str) -> tuple[Any, Source]:
     except ValueError:  # An enum given as a number that is none of 32 bits.
         raise _large_enum(message_class.DESCRIPTOR, scanner, path) from None
     source = Source(path, scanner.lines)
-    _check_enums(message, "", source)
+    check_enums(message, "", source)
     return message, source
 
 
@@ -274,7 +279,7 @@ def _large_enum(root: Any, scanner: _Scanner, path: str) -> Error:
     return invalid(f"{path}: a number is out of range")
 
 
-def _check_enums(message: Any, prefix: str, source: Source) -> None:
+def check_enums(message: Any, prefix: str, source: Source) -> None:
     """An enum may be written as a number, and protobuf takes any: unknown ones are found here."""
     for found, value in message.ListFields():
         where = f"{prefix}{found.name}"
@@ -283,7 +288,7 @@ def _check_enums(message: Any, prefix: str, source: Source) -> None:
         if found.type == _MESSAGE and not found.message_type.GetOptions().map_entry:
             many = not hasattr(value, "ListFields")
             for index, inner in enumerate(value if many else [value]):
-                _check_enums(inner, f"{where}[{index}]." if many else f"{where}.", source)
+                check_enums(inner, f"{where}[{index}]." if many else f"{where}.", source)
 
 
 def read(path: Path, shown_as: str) -> tuple[Any, Source]:

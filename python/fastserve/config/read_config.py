@@ -11,6 +11,7 @@ from fastserve.config.model_config import (
     BATCH_ROWS_MAX,
     DEFAULT_MODEL_FILENAME,
     INSTANCES_MAX,
+    PARAMETERS,
     QUEUE_DELAY_NS_MAX,
     DynamicBatching,
     ModelConfig,
@@ -32,15 +33,6 @@ _CPU_PROVIDERS = {
     "openvino": "OpenVINOExecutionProvider",
     "dnnl": "DnnlExecutionProvider",
     "xnnpack": "XnnpackExecutionProvider",
-}
-# Parameters that mean something to a backend; any other is named in a warning.
-PARAMETERS = {
-    "onnxruntime": (
-        "intra_op_thread_count",
-        "inter_op_thread_count",
-        "session.intra_op.allow_spinning",
-    ),
-    "identity": ("delay_us", "repeat"),
 }
 
 
@@ -66,7 +58,7 @@ def from_message(message: Any, source: Source) -> ModelConfig:
     parameters = {key: value.string_value for key, value in message.parameters.items()}
     warnings += _unknown_parameters(backend, parameters, source)
     batching, queue_depth = _batching(message, source)
-    says_batch_size = "max_batch_size[0]" in source.lines
+    says_batch_size = source.says("max_batch_size")
     return ModelConfig(
         name=message.name,
         backend=backend,
@@ -200,7 +192,7 @@ def _batching(message: Any, source: Source) -> tuple[DynamicBatching | None, int
     for size in sizes:
         if size < 1:
             raise source.wrong(where, f"expected at least 1, found {size}")
-        if "max_batch_size[0]" in source.lines and size > max(message.max_batch_size, 1):
+        if source.says("max_batch_size") and size > max(message.max_batch_size, 1):
             raise source.wrong(
                 where, f"{size} is above max_batch_size, which is {message.max_batch_size}"
             )

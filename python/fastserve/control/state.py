@@ -1,4 +1,13 @@
-"""The life of one version of a model, as a table: everything that changes a state is here."""
+"""The life of one version of a model, as a table: everything that changes a state is here.
+
+here        TensorFlow Serving   Triton's index
+WAITING     START                LOADING
+LOADING     LOADING              LOADING
+READY       AVAILABLE            READY
+UNLOADING   UNLOADING            UNLOADING
+RETIRED     END                  UNAVAILABLE, "unloaded"
+FAILED      END, with an error   UNAVAILABLE, with the reason
+"""
 
 from __future__ import annotations
 
@@ -10,6 +19,7 @@ class State(StrEnum):
     WAITING = "WAITING"
     LOADING = "LOADING"
     READY = "READY"
+    UNLOADING = "UNLOADING"
     FAILED = "FAILED"
     RETIRED = "RETIRED"
 
@@ -17,7 +27,8 @@ class State(StrEnum):
 TRANSITIONS: dict[State, tuple[State, ...]] = {
     State.WAITING: (State.LOADING, State.FAILED),
     State.LOADING: (State.READY, State.FAILED),
-    State.READY: (State.RETIRED,),
+    State.READY: (State.UNLOADING,),
+    State.UNLOADING: (State.RETIRED,),
     State.FAILED: (),
     State.RETIRED: (),
 }

@@ -86,7 +86,7 @@ class Endpoint:
 
     async def close(self, *, drain: bool) -> None:
         """Stop listening; let what is in flight finish, or not."""
-        self._router.is_draining = True
+        self._router.drain()
         cut_off = await self._front_end.drain(None if drain else 0.0)
         if drain and cut_off != CutOff():
             limit = format_duration_ns(self._options.drain_timeout_ns)

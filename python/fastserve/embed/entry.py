@@ -47,10 +47,8 @@ class Entry:
         _core.end_calls(self.caller, code, message)
 
     def release(self, *, end_waiting: bool = False) -> None:
-        """Let go of what was loaded, before it is retired: the last reference has to be the map's.
-
-        With `end_waiting`, requests that have not begun to run end with UNAVAILABLE.
-        """
+        """Let go of what was loaded. With `end_waiting`, requests that have not begun to run end
+        with UNAVAILABLE."""
         servable, self._servable = self._servable, None
         if end_waiting and isinstance(servable, _core.Servable):
             servable.end_waiting()

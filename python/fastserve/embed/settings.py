@@ -14,7 +14,8 @@ from numbers import Integral, Real
 from typing import Any, Literal, TypedDict
 
 from fastserve.config.completion import ModelDefaults
-from fastserve.config.options import BY_KEY, SETTINGS, Options, build
+from fastserve.config.options import Options, build
+from fastserve.config.settings import BY_KEY, SETTINGS
 from fastserve.config.spelling import did_you_mean
 from fastserve.errors import Error, invalid
 
@@ -57,7 +58,8 @@ _OF_LOGS = ("log_format", "log_level")
 # A listener has one event loop; a program that wants more calls listen() once more. Its models are
 # loaded by the program.
 _OF_PROCESSES = (
-    "model_control", "load_model", "loops", "loop_kind", "reuse_port", "debug_endpoint",
+    "model_control", "load_model", "poll_interval", "transition", "state_file",
+    "loops", "loop_kind", "reuse_port", "debug_endpoint",
 )  # fmt: skip
 SERVER_KEYS = tuple(s.key for s in SETTINGS if s.key not in (*_OF_LOGS, *_OF_PROCESSES))
 MODEL_KEYS = tuple(s.key for s in SETTINGS if s.field in MODEL_FIELDS)

@@ -31,6 +31,9 @@ FORKED = (
 )
 
 
+# An engine that takes longer to end is left to the core's thread.
+_REAP_TIMEOUT_S = 10.0
+
 logs.LOGGER.addHandler(logging.NullHandler())  # The program says what becomes of records.
 
 
@@ -79,7 +82,6 @@ class Shared:
                 entry = Entry(self.serving_map, loaded, tuple(warnings))
                 self._entries[source.name] = entry
                 return entry
-        del loaded  # So that the map's is the last reference: see Manager.
         with contextlib.suppress(Error, _core.CoreError):
             self.manager.unload(source.name)
         raise Error("UNAVAILABLE", f"the server was closed while '{source.name}' was loading")
@@ -128,9 +130,11 @@ class Shared:
         return True
 
     def retire(self) -> None:
-        """What has not begun to run ends with UNAVAILABLE."""
+        """What has not begun to run ends with UNAVAILABLE. Returns when all engines are gone, but
+        for those that still run something."""
         for entry in self._ended:
             entry.release(end_waiting=True)
         self._ended = []
         with contextlib.suppress(Error, _core.CoreError):
             self.manager.retire_all()
+        _core.reap(_REAP_TIMEOUT_S)

@@ -23,9 +23,13 @@ from fastserve import _core
 from fastserve.config.options import Options
 from fastserve.config.units import format_duration_ns
 from fastserve.control.loading.loader import Loader
-from fastserve.control.manager import Manager, Model
+from fastserve.control.manager import Manager
+from fastserve.control.model import Model
 from fastserve.control.model_control import ModelControl
-from fastserve.control.repository.model_repository import ModelSource
+from fastserve.control.policy import TRANSITION_POLICIES
+from fastserve.control.repository.model_repository import ModelRepository, ModelSource
+from fastserve.control.state_file import StateFile
+from fastserve.control.transition import Published, VersionLoader
 from fastserve.errors import Error
 from fastserve.server import banner, logs
 from fastserve.server.debug import DebugEndpoint
@@ -39,7 +43,12 @@ from fastserve.server.sockets.acceptor import with_connections_that_fit
 from fastserve.server.sockets.listen import of_loop, url_of
 
 if TYPE_CHECKING:
+    from fastserve.control.source import PollingSource
     from fastserve.server.loops.hand_over import HandOver
+
+
+# For engines to end that run nothing any more.
+_REAP_TIMEOUT_S = 5.0
 
 
 def run(
@@ -91,10 +100,10 @@ class Server:
         self._sockets = sockets
         self._hand_over = hand_over
         self._loop = asyncio.get_running_loop()
+        self._state_file = StateFile(options.state_file) if options.state_file else None
+        self._remembered = self._state_file.read() if self._state_file else {}
         self._manager, self._loops = self._compose(sources)
-        self._control: ModelControl | None = None
-        if options.model_control == "explicit":
-            self._control = ModelControl(self._manager, options.paths, options.name, logs.warning)
+        self._control, self._source = self._compose_control()
         self._scraper = Scraper(self._manager, self._loops, self._loop)
         self._router = Router(
             self._manager,
@@ -103,6 +112,7 @@ class Server:
             render_debug=DebugEndpoint(options, self._manager, self._loops).render,
             is_served=lambda: self._loops.is_serving(),
             control=self._control,
+            mode=options.model_control,
         )
         self._stop: asyncio.Future[int] = self._loop.create_future()
         self._loaded = asyncio.Event()
@@ -116,11 +126,38 @@ class Server:
         if options.loops > 1 and options.loop_kind == "process":
             return self._compose_processes(sources, loader)
         serving_map = _core.ServingMap()
-        manager = Manager(sources, serving_map, loader, wanted=options.wants_at_start)
+        manager = self._new_manager(sources, serving_map, loader)
         if options.loops > 1:
             return manager, self._compose_threads(serving_map)
         front_end = FrontEnd(options, serving_map, self._on_control, self._loop)
         return manager, SingleLoop(front_end, self._sockets)
+
+    def _new_manager(
+        self, sources: Sequence[ModelSource], serving_map: Published, loader: VersionLoader
+    ) -> Manager:
+        policy = TRANSITION_POLICIES[self._options.transition]
+        return Manager(sources, serving_map, loader, self._wants, policy, self._remembered)
+
+    def _wants(self, name: str) -> bool:
+        """Whether a model is loaded at the start: as it was before, else as the options say."""
+        decided = self._remembered.get(name)
+        if decided is not None and self._options.model_control == "explicit":
+            return decided.is_loaded
+        return self._options.wants_at_start(name)
+
+    def _compose_control(self) -> tuple[ModelControl | None, PollingSource | None]:
+        """What changes the models while the server runs."""
+        options, manager = self._options, self._manager
+        if options.model_control == "none":
+            return None, None
+        repository = ModelRepository(options.paths, options.name)
+        control = ModelControl(manager, repository, logs.warning, self._state_file)
+        if options.model_control != "poll":
+            return control, None
+        from fastserve.control.source import PollingSource
+
+        interval_s = options.poll_interval_ns / 1e9
+        return control, PollingSource(repository, manager, control, interval_s, logs.warning)
 
     # What several loops need is imported by who has several: one starts without it.
 
@@ -138,8 +175,7 @@ class Server:
             lambda member: remote.prepare(member),
         )
         remote = RemoteModels(fleet, loader, self._loop)
-        wanted = self._options.wants_at_start
-        return Manager(sources, remote, remote, wanted=wanted), fleet
+        return self._new_manager(sources, remote, remote), fleet
 
     def _compose_threads(self, serving_map: _core.ServingMap) -> Loops:
         from fastserve.server.loops.fleet import Fleet
@@ -217,7 +253,7 @@ class Server:
                 self._hand_over.end()
                 return
             self._hand_over.end()
-        self._router.is_draining = True
+        self._router.drain()
 
     # -- Loading -----------------------------------------------------------------------------
 
@@ -247,13 +283,19 @@ class Server:
                     logs.error(f"{model.name} version {number} is not served: {state.reason}")
             if model.problem:
                 logs.error(f"{model.name} is not served: {model.problem}")
-        if not self._manager.any_ready() and any(m.source.is_file and m.is_wanted for m in models):
+        if (
+            self._source is None
+            and not self._manager.any_ready()
+            and any(m.source.is_file and m.is_wanted for m in models)
+        ):
             # Somebody named this file and nothing else would be served. A repository is different:
             # it is a place where models live, and its server tells each one's reason.
             logs.error("no model could be loaded")
             self._finish(1)
             return
         self._router.is_starting = False
+        if self._source is not None:
+            self._source.start()
         # What was imported and loaded stays for ever: collections need not walk it any more.
         gc.freeze()
         if self._hand_over is not None and self._hand_over.waits_until_ready:
@@ -310,11 +352,18 @@ class Server:
     def _finish(self, status: int) -> None:
         if not self._stop.done():
             if self._hand_over is None:
-                self._router.is_draining = True
+                self._router.drain()
             self._stop.set_result(status)
+
+    def _retire_all(self) -> None:
+        """On a thread, until no engine is left that would be in the way of the process's end."""
+        self._manager.retire_all()
+        _core.reap(_REAP_TIMEOUT_S)
 
     async def _drain(self) -> None:
         began_s = self._loop.time()
+        if self._source is not None:
+            self._source.close()
         # The loops close theirs; what is in the backlog is lost, unless another server has it too.
         for sock in self._sockets:
             sock.close()
@@ -323,7 +372,7 @@ class Server:
             self._control.close()
         if not self.is_busy:
             with contextlib.suppress(Error, _core.CoreError):
-                self._manager.retire_all()
+                await asyncio.to_thread(self._retire_all)
         took = format_duration_ns(round((self._loop.time() - began_s) * 1e9))
         if cut_off != CutOff():
             logs.warning(

@@ -14,7 +14,7 @@ from fastserve import __version__
 from fastserve.config.model_config import Tensor
 from fastserve.config.units import format_duration_ns
 from fastserve.control.loading.loader import Loaded
-from fastserve.control.manager import Model
+from fastserve.control.model import Model
 from fastserve.server import logs
 
 # FP16 and BF16 cannot travel as JSON.

@@ -168,6 +168,7 @@ TEST(Gateway, MayGoBeforeItsRequestsAreRun) {
 TEST(Gateway, MayGoWhileAnEngineRuns) {
   Gate gate;
   std::weak_ptr<Servable> left;
+  std::shared_ptr<Departure> departure;
   {
     auto loop = std::make_unique<FakeLoop>();
     ServableOptions options = Named("m");
@@ -179,6 +180,7 @@ TEST(Gateway, MayGoWhileAnEngineRuns) {
               }),
               options);
     left = model;
+    departure = model->departure();
     loop->map->Publish(model);
     loop->Connect().Feed(PostFloats());
     loop->Iterate();
@@ -186,11 +188,9 @@ TEST(Gateway, MayGoWhileAnEngineRuns) {
   }
   EXPECT_FALSE(left.expired()) << "the exchange needs it";
   gate.Open();
-  // It becomes an orphan when the run ends; then a gateway that comes, or goes, lets go of it.
-  while (!left.expired()) {
-    FakeLoop next;
-    std::this_thread::yield();
-  }
+  // The run's end lets go of it, on its instance's thread.
+  EXPECT_TRUE(departure->WaitUntil(kNever));
+  EXPECT_TRUE(left.expired());
 }
 
 }  // namespace

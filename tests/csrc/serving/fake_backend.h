@@ -3,6 +3,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <cstring>
 #include <functional>
@@ -130,12 +131,31 @@ inline ServableOptions UpTo(int64_t max_batch_size) {
   return options;
 }
 
-inline std::shared_ptr<Servable> Serve(std::shared_ptr<Backend> backend, ServableOptions options) {
+// As the server has it: it ends some time after its last handle went.
+inline ServableHandle ServeUnawaited(std::shared_ptr<Backend> backend, ServableOptions options) {
   Result<std::shared_ptr<Servable>> servable =
       Servable::Create(std::move(backend), std::move(options));
   EXPECT_TRUE(servable.ok()) << servable.status().message();
   if (!servable.ok()) std::abort();
   return *servable;
+}
+
+inline std::string ThisThreadsName() {
+  char name[16] = {};
+  pthread_getname_np(pthread_self(), name, sizeof name);
+  return name;
+}
+
+// Whoever lets go of its last handle waits for its end, so that what a test gave it may be on the
+// stack; but not an instance's thread, which that end waits for.
+inline ServableHandle Serve(std::shared_ptr<Backend> backend, ServableOptions options) {
+  ServableHandle servable = ServeUnawaited(std::move(backend), std::move(options));
+  Servable* const served = servable.get();
+  return {served, [servable = std::move(servable)](Servable*) mutable {
+            const std::shared_ptr<Departure> departure = servable->departure();
+            servable.reset();
+            if (!ThisThreadsName().starts_with("fs-")) departure->WaitUntil(kNever);
+          }};
 }
 
 }  // namespace fastserve

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "serving/fake_backend.h"
 
@@ -61,7 +64,7 @@ TEST(ServingMap, FindsNothingForVersionsThatAreNoNumbers) {
   ServingMap map;
   map.Publish(Version("digits", 1));
   ServingMap::Reader reader(map);
-  for (const char* version : {"2", "-1", "+1", "1 ", " 1", "1x", "x", "0x1", "18446744073709551617",
+  for (const char* version : {"2", "-2", "+1", "1 ", " 1", "1x", "x", "0x1", "18446744073709551617",
                               "99999999999999999999999999"}) {
     EXPECT_EQ(reader.Find("digits", version), nullptr) << version;
   }
@@ -109,6 +112,67 @@ TEST(ServingMap, MayBeReadWhileItChanges) {
   ServingMap::Reader reader(map);
   for (int i = 0; i < 20'000; ++i) ASSERT_NE(reader.Find("digits", ""), nullptr);
   publisher.join();
+}
+
+TEST(ServingMap, GivesBackWhatItReplaces) {
+  ServingMap map;
+  const ServableHandle first = Version("digits", 1);
+  EXPECT_EQ(map.Publish(first), nullptr);
+  EXPECT_EQ(map.Publish(Version("digits", 1)), first);
+}
+
+TEST(ServingMap, FindsVersionsByTheirLabels) {
+  ServingMap map;
+  ServingMap::Reader reader(map);
+  const ServableHandle one = Version("digits", 1);
+  const ServableHandle two = Version("digits", 2);
+  map.Publish(one);
+  map.Publish(two);
+  EXPECT_EQ(reader.Find("digits", "stable"), nullptr);
+  ASSERT_TRUE(map.Route("digits", {{"stable", 1}, {"canary", 2}, {"next", 3}}, 1).ok());
+  EXPECT_EQ(reader.Find("digits", "stable"), one);
+  EXPECT_EQ(reader.Find("digits", "canary"), two);
+  EXPECT_EQ(map.Find("digits", "canary"), two);
+  EXPECT_EQ(reader.Find("digits", "next"), nullptr) << "it is not served";
+  EXPECT_EQ(reader.Find("digits", "stabl"), nullptr);
+  EXPECT_EQ(reader.Find("digits", ""), one);
+  EXPECT_EQ(reader.Find("digits", "-1"), one);
+  EXPECT_EQ(reader.Find("digits", "2"), two);
+  // Both move at once, and the default goes back to the highest.
+  ASSERT_TRUE(map.Route("digits", {{"stable", 2}}, std::nullopt).ok());
+  EXPECT_EQ(reader.Find("digits", "stable"), two);
+  EXPECT_EQ(reader.Find("digits", "canary"), nullptr);
+  EXPECT_EQ(reader.Find("digits", ""), two);
+}
+
+TEST(ServingMap, RemembersRoutesOfVersionsThatCome) {
+  ServingMap map;
+  ASSERT_TRUE(map.Route("digits", {{"stable", 1}}, 1).ok());
+  EXPECT_EQ(map.Find("digits", "stable"), nullptr);
+  EXPECT_EQ(map.Find("digits", ""), nullptr);
+  const ServableHandle two = Version("digits", 2);
+  map.Publish(two);
+  EXPECT_EQ(map.Find("digits", ""), two) << "there is no other";
+  const ServableHandle one = Version("digits", 1);
+  map.Publish(one);
+  EXPECT_EQ(map.Find("digits", ""), one);
+  EXPECT_EQ(map.Find("digits", "stable"), one);
+  ASSERT_TRUE(map.Retire("digits", 1).ok());
+  EXPECT_EQ(map.Find("digits", ""), two);
+  EXPECT_EQ(map.Find("digits", "stable"), nullptr);
+  ASSERT_TRUE(map.Retire("digits", 2).ok());
+  EXPECT_FALSE(map.Retire("digits", 2).ok());
+  ASSERT_TRUE(map.Route("digits", {}, std::nullopt).ok());
+}
+
+TEST(ServingMap, RefusesLabelsThatAreNumbers) {
+  ServingMap map;
+  const std::vector<std::string> labels = {"", "1", "-1", "007", std::string(65, 'a')};
+  for (const std::string& label : labels) {
+    EXPECT_EQ(map.Route("digits", {{label, 1}}, std::nullopt).code(), Code::kInvalidArgument)
+        << label;
+  }
+  EXPECT_TRUE(map.Route("digits", {{std::string(64, 'a'), 1}, {"v1", 2}}, std::nullopt).ok());
 }
 
 }  // namespace

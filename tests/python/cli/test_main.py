@@ -9,7 +9,8 @@ import pytest
 
 from fastserve import __version__
 from fastserve.cli import check, infer, main, run
-from fastserve.config.options import SETTINGS, Options
+from fastserve.config.options import Options
+from fastserve.config.settings import SETTINGS
 
 
 def called(capsys: pytest.CaptureFixture[str], *given: str) -> tuple[int, str, str]:

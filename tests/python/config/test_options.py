@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastserve.config import options as options_module
-from fastserve.config.options import BY_KEY, SETTINGS, Options, build
+from fastserve.config.options import Options, build
+from fastserve.config.settings import BY_KEY, SETTINGS
 from fastserve.errors import Error
 
 

@@ -8,7 +8,8 @@ import pytest
 from fastserve import _core
 from fastserve.config.completion import ModelDefaults
 from fastserve.control.loading.loader import Loader
-from fastserve.control.manager import Manager, Model
+from fastserve.control.manager import Manager
+from fastserve.control.model import Model
 from fastserve.control.repository.model_repository import ModelSource, discover
 from fastserve.control.state import State
 from fastserve.errors import Error
@@ -43,11 +44,11 @@ class FailingLoader(Loader):
         self.failing = failing
         self.threads = set()
 
-    def load(self, source, version, config):
+    def load(self, source, version, config, previous=None):
         self.threads.add(threading.current_thread().name)
         if version in self.failing:
             raise Error("INTERNAL", f"version {version} is broken")
-        return super().load(source, version, config)
+        return super().load(source, version, config, previous)
 
 
 def loaded(sources, loader=None, warnings=None):
@@ -155,6 +156,7 @@ def test_retiring_unpublishes_everything(repository):
     manager = Manager(repository(m=(IDENTITY, [1])), serving_map, Loader(ModelDefaults()))
     manager.load_all(print)
     manager.retire_all()
+    assert manager.wait_until_gone(30)
     model = manager.models["m"]
     assert states(model) == {1: State.RETIRED}
     assert model.loaded == {}
@@ -166,7 +168,9 @@ def test_retiring_unpublishes_everything(repository):
 def test_retiring_twice_is_retiring_once(repository):
     manager = loaded(repository(m=(IDENTITY, [1])))
     manager.retire_all()
+    assert manager.wait_until_gone(30)
     manager.retire_all()
+    assert manager.wait_until_gone(30)
     assert not manager.any_ready()
 
 
@@ -233,10 +237,10 @@ def test_a_model_without_versions_is_refused_with_its_reason(repository):
 
 def test_a_load_that_is_interrupted_leaves_nothing(repository):
     class Interrupted(Loader):
-        def load(self, source, version, config):
+        def load(self, source, version, config, previous=None):
             if version == 2:
                 raise KeyboardInterrupt
-            return super().load(source, version, config)
+            return super().load(source, version, config, previous)
 
     serving_map = _core.ServingMap()
     manager = Manager([], serving_map, Interrupted(ModelDefaults()))
@@ -254,6 +258,7 @@ def test_an_unloaded_model_is_forgotten_and_its_name_is_free(repository):
     model = manager.models["a"]
     manager.unload("a")
     assert list(manager.models) == ["b"]
+    assert manager.wait_until_gone(30)
     assert states(model) == {1: State.RETIRED}
     assert manager.load(sources[0], print).ready_versions() == [1]
 
@@ -268,12 +273,12 @@ def test_a_model_that_loads_is_not_unloaded(repository):
     codes: list[str] = []
 
     class Unloading(Loader):
-        def load(self, source, version, config):
+        def load(self, source, version, config, previous=None):
             try:
                 manager.unload(source.name)
             except Error as error:
                 codes.append(error.code)
-            return super().load(source, version, config)
+            return super().load(source, version, config, previous)
 
     manager = loaded([], Unloading(ModelDefaults()))
     (source,) = repository(m=(IDENTITY, [1]))

@@ -7,10 +7,12 @@ import pytest
 
 from fastserve import _core
 from fastserve.control.manager import Manager
-from fastserve.control.repository.model_repository import find
+from fastserve.control.repository.model_repository import ModelRepository
 from fastserve.control.state import State
 from fastserve.errors import Error
 from tests.python.control.test_manager import IDENTITY, FailingLoader, states
+
+TIMEOUT_S = 30
 
 
 class Served:
@@ -32,8 +34,13 @@ class Served:
         folder.mkdir(exist_ok=True)
         (folder / "config.pbtxt").write_text(config)
 
+    def source(self):
+        return ModelRepository((str(self.path),)).find("m")
+
     def apply(self):
-        return self.manager.apply(find([str(self.path)], "m"), self.warnings.append)
+        model = self.manager.apply(self.source(), self.warnings.append)
+        assert self.manager.wait_until_gone(TIMEOUT_S)
+        return model
 
 
 @pytest.fixture
@@ -119,6 +126,7 @@ def test_what_is_released_is_still_known_and_may_come_back(served):
     served.write(1, 2, config=IDENTITY + "version_policy { all { } }")
     served.apply()
     served.manager.release("m")
+    assert served.manager.wait_until_gone(TIMEOUT_S)
     model = served.manager.models["m"]
     assert states(model) == {1: State.RETIRED, 2: State.RETIRED}
     assert (model.loaded, model.reason()) == ({}, "it is not loaded")

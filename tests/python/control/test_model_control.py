@@ -9,6 +9,7 @@ import pytest
 
 from fastserve.control import model_control
 from fastserve.control.model_control import ModelControl
+from fastserve.control.repository.model_repository import ModelRepository
 from fastserve.errors import Error
 
 TIMEOUT_S = 30
@@ -42,7 +43,7 @@ def manager():
 def control(manager, tmp_path):
     for name in "abc":
         (tmp_path / name / "1").mkdir(parents=True)
-    made = ModelControl(cast(Any, manager), [str(tmp_path)], "", lambda _: None)
+    made = ModelControl(cast(Any, manager), ModelRepository((str(tmp_path),)), lambda _: None)
     yield made
     manager.gate.set()
     made.close()
@@ -70,14 +71,25 @@ def test_a_load_that_is_asked_for_while_one_runs_begins_after_it(control, manage
     assert control.load("a") is not second
 
 
-def test_models_load_beside_each_other_and_unloads_wait_for_neither(control, manager):
-    loads = [control.load("a"), control.load("b"), control.load("c")]
+def test_models_load_beside_each_other_and_unloads_wait_for_none_of_them(control, manager):
+    loads = [control.load("a"), control.load("b")]
     control.unload("c").result(TIMEOUT_S)
     assert manager.released == ["c"]
     manager.gate.set()
     for load in loads:
         load.result(TIMEOUT_S)
-    assert sorted(manager.applied) == ["a", "b", "c"]
+    assert sorted(manager.applied) == ["a", "b"]
+
+
+# Whoever asks for both means the second.
+def test_an_unload_comes_after_the_load_of_the_same_model(control, manager):
+    load, unload = control.load("a"), control.unload("a")
+    again = control.load("a")
+    assert manager.released == []
+    manager.gate.set()
+    for done in (load, unload, again):
+        done.result(TIMEOUT_S)
+    assert (manager.applied, manager.released) == (["a", "a"], ["a"])
 
 
 def test_a_load_that_fails_says_why_and_holds_nothing_up(control, manager):
@@ -92,12 +104,13 @@ def test_a_load_that_fails_says_why_and_holds_nothing_up(control, manager):
 
 
 def test_there_is_a_limit_to_what_waits(control, monkeypatch):
-    monkeypatch.setattr(model_control, "LOADS_MAX", 2)
+    monkeypatch.setattr(model_control, "JOBS_MAX", 3)
     control.load("a")
     control.load("b")
-    with pytest.raises(Error, match="2 models are loading already"):
+    waiting = control.load("a")
+    with pytest.raises(Error, match="3 changes of models wait already"):
         control.load("c")
-    control.load("a")
+    assert control.load("a") is waiting
 
 
 def test_the_end_cancels_what_waits(control):

@@ -53,4 +53,4 @@ def test_a_reason_does_not_outlive_its_state():
 
 def test_an_attempt_ends_with_ready_or_failed():
     attempted = {s for s in State if VersionState("m", 1, s).attempted}
-    assert attempted == {State.READY, State.FAILED, State.RETIRED}
+    assert attempted == {State.READY, State.UNLOADING, State.FAILED, State.RETIRED}

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import fastserve
-from fastserve.config.options import BY_KEY, Options
+from fastserve.config.options import Options
+from fastserve.config.settings import BY_KEY
 from fastserve.embed.settings import (
     MODEL_KEYS,
     SERVER_KEYS,
@@ -31,7 +32,7 @@ def test_editors_and_mypy_know_every_option():
 def test_only_logs_and_processes_are_left_to_the_command():
     of_the_command = {"log_format", "log_level", "name"}
     of_the_command |= {"loops", "loop_kind", "reuse_port", "debug_endpoint"}
-    of_the_command |= {"model_control", "load_model"}
+    of_the_command |= {"model_control", "load_model", "poll_interval", "transition", "state_file"}
     assert set(BY_KEY) - set(SERVER_KEYS) <= of_the_command
     assert not set(SERVER_KEYS) & of_the_command
 

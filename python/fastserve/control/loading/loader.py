@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from fastserve import _core
 from fastserve.config.completion import (
@@ -20,6 +20,7 @@ from fastserve.config.completion import (
     declared_signature,
 )
 from fastserve.config.model_config import (
+    PARAMETERS,
     THREADS_MAX,
     ModelConfig,
     Signature,
@@ -27,6 +28,7 @@ from fastserve.config.model_config import (
     integer_parameter,
 )
 from fastserve.control.loading.engine import onnxruntime_library
+from fastserve.control.repository.fingerprint import Fingerprint, of_files
 from fastserve.control.repository.model_repository import ModelSource
 from fastserve.errors import Error, from_core, not_found
 
@@ -48,6 +50,7 @@ class Loaded:
     served: ServedConfig
     servable: Counted
     load_ns: int
+    files: Fingerprint | None = None  # What it was loaded from, when the load began.
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Opened:
     platform: str
     signature: Signature
     served: ServedConfig
+    files: Fingerprint | None = None
 
 
 class Loader:
@@ -71,22 +75,33 @@ class Loader:
 
         Errors: INVALID_ARGUMENT naming file, line and field.
         """
-        if source.config_path is None:
-            return ModelConfig(backend="onnxruntime")
-        from fastserve.config.read_config import read_config  # Brings protobuf.
+        if source.config_json:
+            from fastserve.config.config_json import from_json  # Brings protobuf.
 
-        config = read_config(source.config_path, source.config_shown_as)
+            config = from_json(source.config_json, source.config_shown_as)
+        elif source.config_path is None:
+            return ModelConfig(backend="onnxruntime")
+        else:
+            from fastserve.config.read_config import read_config  # Brings protobuf.
+
+            config = read_config(source.config_path, source.config_shown_as)
         if config.name and config.name != source.name:
             raise config.source.wrong(
                 "name", f"expected '{source.name}' as its directory, found '{config.name}'"
             )
         return config
 
-    def load(self, source: ModelSource, version: int, config: ModelConfig) -> Loaded:
-        """Errors: Error, with the reason why this version cannot be served."""
+    def load(
+        self, source: ModelSource, version: int, config: ModelConfig, previous: Loaded | None = None
+    ) -> Loaded:
+        """`previous` is the same version as it is served now: where only its instances, batching
+        or limits are to be others, the engine that it has open is used again.
+
+        Errors: Error, with the reason why this version cannot be served.
+        """
         start_ns = time.monotonic_ns()
         try:
-            opened = self.open(source, version, config)
+            opened = self.open(source, version, config, previous)
             served = opened.served
             servable = _core.Servable(
                 opened.model,
@@ -106,20 +121,34 @@ class Loader:
         except _core.CoreError as error:
             raise from_core(error) from None
         load_ns = time.monotonic_ns() - start_ns
-        return Loaded(source.name, version, opened.platform, config, served, servable, load_ns)
+        return Loaded(
+            source.name,
+            version,
+            opened.platform,
+            config,
+            served,
+            servable,
+            load_ns,
+            opened.files,
+        )
 
-    def open(self, source: ModelSource, version: int, config: ModelConfig) -> Opened:
+    def open(
+        self, source: ModelSource, version: int, config: ModelConfig, previous: Loaded | None = None
+    ) -> Opened:
         """Open the model and complete its config. Errors: Error."""
+        files = of_files(source, version)  # Before it is read: a later change is seen as one.
         try:
             if config.backend == "identity":
                 model = _open_identity(config)
+            elif engine := previous and _same_engine(previous, config, files):
+                model = engine
             else:
                 model = self._open_onnxruntime(model_path(source, version, config), config)
             signature = Signature(model.platform, _tensors(model.inputs), _tensors(model.outputs))
             served = complete(config, signature, self._defaults, model.probe_batching)
         except _core.CoreError as error:
             raise from_core(error) from None
-        return Opened(model, model.platform, signature, served)
+        return Opened(model, model.platform, signature, served, files)
 
     def _open_onnxruntime(self, path: Path, config: ModelConfig) -> _core.Model:
         return _core.open_onnxruntime(
@@ -140,6 +169,33 @@ class Loader:
             ),
             providers=config.providers,
         )
+
+
+def _same_engine(
+    previous: Loaded, config: ModelConfig, files: Fingerprint | None
+) -> _core.Model | None:
+    """The engine of a version that is served, if it would be opened in the same way again."""
+    is_same = (
+        files is not None
+        and files == previous.files
+        and _engine_options(config) == _engine_options(previous.config)
+    )
+    return previous.servable.model if is_same and _is_here(previous.servable) else None
+
+
+def _is_here(servable: Counted) -> TypeGuard[_core.Servable]:
+    return isinstance(servable, _core.Servable)
+
+
+def _engine_options(config: ModelConfig) -> tuple[object, ...]:
+    """All of a config that an engine is opened with."""
+    return (
+        config.backend,
+        config.default_model_filename,
+        config.optimization,
+        config.providers,
+        tuple(config.parameters.get(key) for key in PARAMETERS.get(config.backend, ())),
+    )
 
 
 def _open_identity(config: ModelConfig) -> _core.Model:

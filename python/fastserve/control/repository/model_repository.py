@@ -10,8 +10,11 @@ names are looked at here: no config is read and no model opened.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fastserve.config.spelling import did_you_mean
@@ -25,7 +28,8 @@ TAKES = "expected an .onnx file, a model's directory or a repository of such dir
 class ModelSource:
     """One model on disk. `versions` maps to directories, or to the file itself if `is_file`.
 
-    `problem` says why it cannot be served; it is found out without opening anything.
+    `problem` says why it cannot be served, `warnings` what is passed over; both are found out
+    without opening anything.
     """
 
     name: str
@@ -34,72 +38,96 @@ class ModelSource:
     config_path: Path | None = None
     is_file: bool = False
     problem: str = ""
+    warnings: tuple[str, ...] = ()
+    config_json: str = ""  # Instead of a config's file: it came in a request.
 
     @property
     def config_shown_as(self) -> str:
         """How messages name the config: short, and enough to find it."""
-        return f"{self.path.name}/{CONFIG_FILENAME}"
+        return f"{self.path.name}/{CONFIG_FILENAME}" if not self.config_json else "config"
 
 
-# Files that are looked at to see whether a version has changed; one with more is always taken for
-# a new one.
-FILES_MAX = 10_000
-# Of each file of a version: its path, its size, when it was written, and which one it is.
-Fingerprint = tuple[tuple[str, int, int, int], ...]
+@dataclass(frozen=True)
+class Root:
+    """One of the given paths, as it is now: the models under it, or why it cannot be looked at."""
+
+    path: str
+    sources: tuple[ModelSource, ...] = ()
+    problem: Error | None = None
 
 
-def fingerprint(source: ModelSource, version: int) -> Fingerprint | None:
-    """What a version and its model's config are now, without reading them; None: unknown.
+@dataclass(frozen=True)
+class Listing:
+    """What lay under the paths, and when they were last written to; () if that may not tell."""
 
-    A file that is replaced, written to or taken away changes it; two equal ones are the same.
-    """
-    seen = []
-    try:
-        for path in _files_of(source, version):
-            stat = path.stat()
-            seen.append((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino))
-            if len(seen) > FILES_MAX:
-                return None
-    except OSError:
-        return None
-    return tuple(sorted(seen))
+    roots: tuple[Root, ...]
+    written_ns: tuple[int, ...]
 
 
-def _files_of(source: ModelSource, version: int) -> Iterator[Path]:
-    if source.config_path is not None:
-        yield source.config_path
-    path = source.versions[version]
-    if path.is_file():
-        yield path
-    else:
-        yield from (child for child in path.rglob("*") if child.is_file())
+# A directory's time of writing moves in steps: one this old would move if it were written to now.
+_STEP_NS = 2 * 10**9
 
 
-def find(paths: Sequence[str], name: str, only_name: str = "") -> ModelSource:
-    """The one model of that name under `paths`, as it lies there now; `only_name` as in discover().
+@dataclass(frozen=True)
+class ModelRepository:
+    """The paths that a server was given. Looking at them opens nothing; any thread."""
 
-    Errors: NOT_FOUND with a guess; FAILED_PRECONDITION when two paths have it. What is wrong with
-    other models, or with paths that do not have it, is no matter.
-    """
-    found: list[ModelSource] = []
-    names: list[str] = []
-    for path in paths:
+    paths: tuple[str, ...]
+    only_name: str = ""  # As in discover().
+
+    def look(self) -> list[Root]:
+        """Each path for itself: what is wrong with one is no matter to the others. A name that is
+        there twice has a problem and no versions, both times."""
+        roots = []
+        for path in self.paths:
+            try:
+                found = discover([path], self.only_name, may_be_empty=True)
+                roots.append(Root(path, tuple(found)))
+            except Error as error:
+                roots.append(Root(path, problem=error))
+        return _without_twins(roots)
+
+    def look_for_names(self, before: Listing | None) -> Listing:
+        """As look(), for whoever wants to know of new models alone: `before` itself where none can
+        have come or gone since."""
         try:
-            sources = discover([path], only_name)
-        except Error:
-            continue
-        found += [source for source in sources if source.name == name]
-        names += [source.name for source in sources]
-    if not found:
+            written_ns = tuple(os.stat(path).st_mtime_ns for path in self.paths)
+        except OSError:
+            written_ns = ()
+        if before is not None and written_ns and written_ns == before.written_ns:
+            return before
+        is_old = written_ns and abs(time.time_ns() - max(written_ns)) > _STEP_NS
+        return Listing(tuple(self.look()), written_ns if is_old else ())
+
+    def find(self, name: str) -> ModelSource:
+        """The one model of that name, as it lies there now.
+
+        Errors: NOT_FOUND with a guess; FAILED_PRECONDITION when two paths have it. What is wrong
+        with other models, or with paths that do not have it, is no matter.
+        """
+        sources = [source for root in self.look() for source in root.sources]
+        for source in sources:
+            if source.name == name:
+                return source
+        names = [source.name for source in sources]
         raise not_found(
-            f"there is no model '{name}' in {', '.join(paths)}{did_you_mean(name, names)}"
+            f"there is no model '{name}' in {', '.join(self.paths)}{did_you_mean(name, names)}"
         )
-    if len(found) > 1:
-        raise Error(
-            "FAILED_PRECONDITION",
-            f"two models are called '{name}': {found[0].path} and {found[1].path}; rename one",
-        )
-    return found[0]
+
+
+def _without_twins(roots: list[Root]) -> list[Root]:
+    places: dict[str, list[Path]] = {}
+    for source in (source for root in roots for source in root.sources):
+        places.setdefault(source.name, []).append(source.path)
+
+    def alone(source: ModelSource) -> ModelSource:
+        first, *others = places[source.name]
+        if not others:
+            return source
+        problem = f"two models are called '{source.name}': {first} and {others[0]}; rename one"
+        return ModelSource(source.name, source.path, problem=problem)
+
+    return [replace(root, sources=tuple(map(alone, root.sources))) for root in roots]
 
 
 def discover(
@@ -179,6 +207,21 @@ def _versions(path: Path) -> dict[int, Path]:
     }
 
 
+_ALMOST_A_VERSION = re.compile(r"v?\d[\d.]*", re.ASCII | re.IGNORECASE)
+
+
+def _passed_over(path: Path) -> tuple[str, ...]:
+    """Directories that somebody may have meant to be versions."""
+    return tuple(
+        one_line(
+            f"{path.name}/{child.name} is no version: expected an integer from 1 without zeros"
+            " before it; it is passed over"
+        )
+        for child in sorted(path.iterdir())
+        if _ALMOST_A_VERSION.fullmatch(child.name) and not is_version(child.name) and child.is_dir()
+    )
+
+
 def is_version(name: str) -> bool:
     return name.isascii() and name.isdigit() and not name.startswith("0") and len(name) < 19
 
@@ -203,11 +246,12 @@ def _model(path: Path) -> ModelSource:
     path = path if path.name not in ("", "..") else path.resolve()
     config = path / CONFIG_FILENAME
     try:
-        versions = _versions(path)
+        versions, warnings = _versions(path), _passed_over(path)
+        found = config if config.is_file() else None
     except OSError as error:
         return ModelSource(path.name, path, problem=f"{path}: {error.strerror}")
     problem = ""
     if not versions:
         problem = f"{path.name}: no version directory in it; expected {path.name}/1/model.onnx"
-    found = config if config.is_file() else None
-    return ModelSource(path.name, path, versions, found, problem=problem)
+        problem = "; ".join((problem, *warnings))
+    return ModelSource(path.name, path, versions, found, problem=problem, warnings=warnings)

@@ -8,7 +8,6 @@ It answers what its parent asks over the socketpair FD, and forwards every contr
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import gc
 import os
@@ -16,7 +15,7 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -35,6 +34,7 @@ from fastserve.server.sockets.acceptor import with_connections_that_fit
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 # Control requests that may wait for the parent; more are turned away.
 _FORWARDED_MAX = 256
+_LOOK_PERIOD_S = 0.02  # At a version that is to go.
 
 
 def main() -> None:
@@ -121,6 +121,7 @@ class Child:
         """Until it is gone."""
         answers: dict[str, Callable[[Message], dict[str, Any]]] = {
             "publish": self._publish,
+            "route": self._route,
             "stats": lambda _: self._stats().to_json(),
             "debug": lambda message: {"debug": self._front_end.debug(message.fields["limit"])},
         }
@@ -129,7 +130,7 @@ class Child:
                 case "reply":
                     self._reply(message)
                 case "drop":
-                    self._drop(message)
+                    self._begin(self._drop(message))
                 case "discard":
                     self._candidates.pop(_version(message), None)
                 case "drain":
@@ -138,18 +139,23 @@ class Child:
                     await self._front_end.listen(self._sockets)
                     self._channel.send("answer", id=message.id)
                 case "load":
-                    task = self._loop.create_task(self._load(message))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
+                    self._begin(self._load(message))
                 case kind:
                     self._channel.send("answer", id=message.id, **answers[kind](message))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # -- Models ------------------------------------------------------------------------------
 
     async def _load(self, message: Message) -> None:
         source, version, config = pickle.loads(message.body)
         try:
-            loaded = await asyncio.to_thread(self._loader.load, source, version, config)
+            previous = self._loaded.get((source.name, version))
+            loaded = await asyncio.to_thread(self._loader.load, source, version, config, previous)
+            del previous
         except Error as error:
             self._channel.send("answer", id=message.id, code=error.code, message=error.message)
             return
@@ -179,14 +185,22 @@ class Child:
         gc.freeze()
         return {}
 
-    def _drop(self, message: Message) -> None:
+    def _route(self, message: Message) -> dict[str, Any]:
+        fields = message.fields
+        self._serving_map.route(fields["name"], fields["labels"], fields["default"])
+        return {}
+
+    async def _drop(self, message: Message) -> None:
+        """Answered when nothing of it is left."""
         version = _version(message)
         self._candidates.pop(version, None)
         self._loaded.pop(version, None)
         if version in self._published:
             self._published.discard(version)
-            with contextlib.suppress(_core.CoreError):
-                self._serving_map.retire(*version)
+            departure = self._serving_map.retire(*version)
+            while not departure.is_gone:
+                await asyncio.sleep(_LOOK_PERIOD_S)
+        self._channel.send("answer", id=message.id)
 
     def _stats(self) -> LoopStats:
         stats = self._front_end.stats()

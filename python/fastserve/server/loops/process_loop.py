@@ -108,11 +108,17 @@ class ProcessLoop:
         if self._channel is not None:
             self._channel.send("discard", version=version)
 
-    def drop(self, version: tuple[str, int]) -> None:
-        """Forget a version, served or not; what is in flight finishes."""
+    def drop(self, version: tuple[str, int]) -> asyncio.Future[Message]:
+        """Forget a version, served or not; what is in flight finishes. The answer comes when
+        nothing of it is left."""
         self.has.discard(version)
-        if self._channel is not None:
-            self._channel.send("drop", version=version)
+        return self._begin("drop", version=version)
+
+    def begin_route(
+        self, name: str, labels: dict[str, int], default: int | None
+    ) -> asyncio.Future[Message]:
+        """Have requests for labels of a model, or for its default, find what they should."""
+        return self._begin("route", name=name, labels=labels, default=default)
 
     def begin_drain(self) -> None:
         if self._channel is not None:
@@ -133,16 +139,25 @@ class ProcessLoop:
 
     async def _ask(self, kind: str, body: bytes = b"", **fields: Any) -> Message:
         """Send a question and await its answer. Errors: Error when the child ended instead."""
-        if self._channel is None or self.ended.done():
-            raise self._gone()
-        number = next(self._ids)
+        return await self._begin(kind, body, **fields)
+
+    def _begin(self, kind: str, body: bytes = b"", **fields: Any) -> asyncio.Future[Message]:
+        """As _ask(); it is sent here and now. Nobody need await the answer."""
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        number = next(self._ids)
+
+        def settle(_: asyncio.Future[Message]) -> None:
+            self._waiting.pop(number, None)
+            if not answer.cancelled():
+                answer.exception()  # Else asyncio complains of those that nobody looked at.
+
+        answer.add_done_callback(settle)
+        if self._channel is None or self.ended.done():
+            answer.set_exception(self._gone())
+            return answer
         self._waiting[number] = answer
         self._channel.send(kind, body, id=number, **fields)
-        try:
-            return await answer
-        finally:
-            self._waiting.pop(number, None)
+        return answer
 
     async def _read(self, channel: Channel) -> None:
         while (message := await channel.receive()) is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from fastserve.server.loops.process_loop import ProcessLoop
 
 T = TypeVar("T")
 Version = tuple[str, int]
+Route = tuple[dict[str, int], int | None]  # A model's labels, and its default version.
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,23 @@ class RemoteServable:
         return stats
 
 
+class RemoteDeparture:
+    """Of a version that leaves all loops. Threads: any."""
+
+    def __init__(self) -> None:
+        self._gone = threading.Event()
+
+    @property
+    def is_gone(self) -> bool:
+        return self._gone.is_set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        return self._gone.wait(timeout_s)
+
+    def tell(self) -> None:
+        self._gone.set()
+
+
 class RemoteModels:
     """Threads: load() and publish() block, on any thread but the loop's; the rest on any."""
 
@@ -54,14 +73,24 @@ class RemoteModels:
         # What every loop must have: the pickled job, and what it was served as the first time.
         self._wanted: dict[Version, tuple[bytes, ServedConfig]] = {}
         self._candidates: dict[Version, ServedConfig] = {}
+        self._routes: dict[str, Route] = {}
 
     # -- As the Manager's loader and map -----------------------------------------------------
 
     def read_config(self, source: ModelSource) -> ModelConfig:
         return self._loader.read_config(source)
 
-    def load(self, source: ModelSource, version: int, config: ModelConfig) -> Loaded:
-        """Load it everywhere. Errors: Error, with the reason of the first loop that failed."""
+    def load(
+        self,
+        source: ModelSource,
+        version: int,
+        config: ModelConfig,
+        previous: Loaded | None = None,  # noqa: ARG002 Each loop has its own.
+    ) -> Loaded:
+        """Load it everywhere; each loop knows itself what it has of it already.
+
+        Errors: Error, with the reason of the first loop that failed.
+        """
         job = pickle.dumps((source, version, config))
         answers = self._wait(self._load_everywhere((source.name, version), job))
         first = answers[0].fields
@@ -80,8 +109,13 @@ class RemoteModels:
     def publish(self, servable: RemoteServable) -> None:
         self._wait(self._publish(servable))
 
-    def retire(self, name: str, version: int) -> None:
-        self._loop.call_soon_threadsafe(self._retire, (name, version))
+    def retire(self, name: str, version: int) -> RemoteDeparture:
+        departure = RemoteDeparture()
+        self._loop.call_soon_threadsafe(self._retire, (name, version), departure)
+        return departure
+
+    def route(self, name: str, labels: dict[str, int], default: int | None) -> None:
+        self._wait(self._route(name, (labels, default)))
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -95,6 +129,8 @@ class RemoteModels:
                 wanted = self._wanted.get(version)
                 if wanted is not None:
                     await self._give(member, version, *wanted)
+        for name, route in self._routes.items():
+            member.begin_route(name, *route)
 
     async def _give(
         self, member: ProcessLoop, version: Version, job: bytes, served: ServedConfig
@@ -141,10 +177,22 @@ class RemoteModels:
                 logs.error(f"loop {member.number}: {error.message}")
                 member.kill()
 
-    def _retire(self, version: Version) -> None:
+    async def _route(self, name: str, route: Route) -> None:
+        """Returns when every loop sends requests there."""
+        if self._routes.get(name) == route:
+            return
+        self._routes[name] = route
+        if route == ({}, None):
+            del self._routes[name]
+        answers = [member.begin_route(name, *route) for member in self._fleet.running()]
+        # One that ended meanwhile is told when it comes back.
+        await asyncio.gather(*answers, return_exceptions=True)
+
+    def _retire(self, version: Version, departure: RemoteDeparture) -> None:
         self._wanted.pop(version, None)
-        for member in self._fleet.running():
-            member.drop(version)
+        ends = [member.drop(version) for member in self._fleet.running()]
+        everywhere = asyncio.gather(*ends, return_exceptions=True)
+        everywhere.add_done_callback(lambda _: departure.tell())
 
 
 def _served(value: dict[str, Any]) -> ServedConfig:

@@ -15,10 +15,12 @@ from fastserve import __version__
 from fastserve.config.config_json import to_json
 from fastserve.config.model_config import Tensor
 from fastserve.config.spelling import did_you_mean
+from fastserve.control.labels import is_label
 from fastserve.control.loading.loader import Loaded
-from fastserve.control.manager import Manager, Model
+from fastserve.control.manager import Manager
+from fastserve.control.model import Model
 from fastserve.control.model_control import ModelControl
-from fastserve.errors import Error, not_found
+from fastserve.errors import Error, invalid, not_found
 from fastserve.server import logs
 from fastserve.server.routes.repository import RepositoryRoutes
 from fastserve.server.routes.responses import (
@@ -35,6 +37,7 @@ from fastserve.server.routes.responses import (
 
 # What the server does, in the names of the protocol; never what it does not do yet.
 EXTENSIONS = ("binary_tensor_data", "parameters", "model_configuration")
+REPOSITORY_EXTENSIONS = ("model_repository", "model_repository(unload_dependents)")
 LINKS = ("/v2", "/v2/health/live", "/v2/health/ready", "/metrics")
 # A guess among 200 long names was measured to take 6 ms, 300 times what any other answer takes.
 _GUESS_CHARACTERS_MAX, _GUESS_NAMES_MAX = 100, 20
@@ -60,10 +63,11 @@ class Router:
         render_debug: Callable[[ControlRequest, Respond], None] | None = None,
         is_served: Callable[[], bool] = lambda: True,
         control: ModelControl | None = None,
+        mode: str = "none",
     ) -> None:
         self._manager = manager
-        self._repository = RepositoryRoutes(manager, control)
-        self._extensions = EXTENSIONS + (("model_repository",) if control is not None else ())
+        self._repository = RepositoryRoutes(manager, control, mode)
+        self._extensions = EXTENSIONS + (REPOSITORY_EXTENSIONS if mode == "explicit" else ())
         self._strict_readiness = strict_readiness
         self._is_served = is_served
         # Answered some time later.
@@ -100,13 +104,18 @@ class Router:
             later = self._later.get(request.path)
             if later is not None and request.method in ("GET", "HEAD"):
                 later(request, respond)
-            elif request.method == "POST" and self._repository.has(request.path):
+            elif request.method == self._repository.verb(request.path):
                 self._repository.render(request, respond)
             else:
                 respond(self.answer(request.method, request.path))
         except Exception:  # noqa: BLE001 The caller is C++ and catches nothing.
             logs.LOGGER.exception("%s %s failed", request.method, request.path)
             respond(error_response(500, INTERNAL))
+
+    def drain(self) -> None:
+        """The end has begun: this server is not ready any more, and nobody may wait for long."""
+        self.is_draining = True
+        self._repository.end_waiting()
 
     def answer(self, method: str, path: str) -> Response:
         """The response to any request but those that are answered later."""
@@ -128,8 +137,8 @@ class Router:
         """The verbs that `path` takes, and what answers it. Errors: NOT_FOUND with a hint."""
         if path in self._fixed:
             return ("GET", "HEAD"), self._fixed[path]
-        if self._repository.has(path):
-            return ("POST",), self._index  # Only reached with a wrong verb.
+        if verb := self._repository.verb(path):
+            return (verb,), self._index  # Only reached with a wrong verb.
         match path.split("/")[1:]:
             case ["v2", "models", name, *rest] if name:
                 version = None
@@ -245,23 +254,37 @@ _MODEL_WORDS = ("ready", "config", "infer")
 
 
 def _version(model: Model, text: str | None) -> int | None:
-    """Errors: INVALID_ARGUMENT for what is no version, NOT_FOUND for one that is not there."""
-    if text is None:
+    """The version that a path names by its number or its label; None: the default one.
+
+    Errors: INVALID_ARGUMENT for what is neither, NOT_FOUND for one that is not there.
+    """
+    if text is None or text in ("", "-1"):
         return None
+    if is_label(text):
+        return _labelled(model, text)
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise Error("INVALID_ARGUMENT", f"expected an integer as version, found '{text}'")
+        raise invalid(f"expected an integer or a label as version, found '{text[:100]}'")
     version = int(text)
     if version in model.states:
         return version
     if version in model.source.versions:
-        if not model.attempted or model.problem:
-            return version  # Not looked at yet, or never: the model's reason is the version's.
+        # Not looked at yet, or never: the model's reason is the version's.
+        if not model.attempted or model.problem or version in model.skipped:
+            return version
         raise not_found(
             f"version {version} of model '{model.name}' is left out by its version_policy, which"
             f" chose {_list(sorted(model.states))}"
         )
     has = _list(sorted(set(model.states) | set(model.source.versions)))
     raise not_found(f"model '{model.name}' has no version {version}; it has {has}")
+
+
+def _labelled(model: Model, label: str) -> int:
+    version = model.labels.get(label)
+    if version is not None:
+        return version
+    has = f"its labels are {_list(sorted(model.labels))}" if model.labels else "it has no labels"
+    raise not_found(f"model '{model.name}' has no version '{label}': that is no integer, and {has}")
 
 
 def _guess(wrong: str, valid: Sequence[str]) -> str:

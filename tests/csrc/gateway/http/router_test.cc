@@ -18,6 +18,8 @@ std::string RouteOf(std::string_view method, std::string_view target) {
 TEST(Router, FindsModelAndVersion) {
   EXPECT_EQ(RouteOf("POST", "/v2/models/m/infer"), "m@");
   EXPECT_EQ(RouteOf("POST", "/v2/models/m/versions/12/infer"), "m@12");
+  EXPECT_EQ(RouteOf("POST", "/v2/models/m/versions/-1/infer"), "m@-1");
+  EXPECT_EQ(RouteOf("POST", "/v2/models/m/versions/v1.2_canary/infer"), "m@v1.2_canary");
   EXPECT_EQ(RouteOf("POST", "/v2/models/m/infer?a=/b?c"), "m@");
   EXPECT_EQ(RouteOf("POST", "/v2/models/versions/versions/1/infer"), "versions@1");
   EXPECT_EQ(RouteOf("POST", "/v2/models/infer/infer"), "infer@");
@@ -35,7 +37,7 @@ TEST(Router, LeavesEverythingElseToTheControlPlane) {
   for (std::string_view target :
        {"/", "", "*", "/v2", "/v2/models/m", "/v2/models//infer", "/v2/models/infer",
         "/v2/models/m/infer/", "/v2/models/m/n/infer", "/v2/models/m/versions/infer",
-        "/v2/models/m/versions//infer", "/v2/models/m/versions/-1/infer",
+        "/v2/models/m/versions//infer", "/v2/models/m/versions/a b/infer",
         "/v2/models/m/versions/1/2/infer", "/v2/models/m/versions/%31/infer",
         "/v2/models/%zz/infer", "/v2/models/a%2/infer", "/v1/models/m/infer",
         "/v2/models/m/ready?/infer"}) {

@@ -1,16 +1,15 @@
 """What lies under a path: one file, one model's directory, or a repository of such."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from fastserve.control.repository import model_repository
 from fastserve.control.repository.model_repository import (
     TAKES,
+    ModelRepository,
     discover,
-    find,
-    fingerprint,
     is_version,
 )
 from fastserve.errors import Error
@@ -289,46 +288,56 @@ def test_a_name_that_no_url_can_hold_is_refused(tree, name):
 
 def test_one_model_is_found_whatever_is_wrong_with_the_others(tree):
     path = tree("r/a/1/model.onnx", "r/b/1/model.onnx", "s/b/1/model.onnx", "empty/")
-    paths = [str(path / name) for name in ("empty", "gone", "r", "s")]
-    assert find(paths, "a").path == path / "r" / "a"
-    with pytest.raises(Error, match=r"two models are called 'b': .*/r/b and .*/s/b"):
-        find(paths, "b")
+    repository = ModelRepository(tuple(str(path / n) for n in ("empty", "gone", "r", "s")))
+    assert repository.find("a").path == path / "r" / "a"
+    twin = repository.find("b")
+    assert re.search(r"two models are called 'b': .*/r/b and .*/s/b; rename one", twin.problem)
+    assert twin.versions == {}
     with pytest.raises(Error, match=r"there is no model 'aa' in .*; did you mean 'a'"):
-        find(paths, "aa")
+        repository.find("aa")
 
 
 def test_one_file_is_found_under_the_name_that_it_was_given(tree):
     path = str(tree("v7.onnx") / "v7.onnx")
-    assert find([path], "digits", "digits").path == Path(path)
+    repository = ModelRepository((path,), "digits")
+    assert repository.find("digits").path == Path(path)
     with pytest.raises(Error, match="there is no model 'v7'"):
-        find([path], "v7", "digits")
+        repository.find("v7")
+
+
+def test_each_path_is_looked_at_for_itself(tree):
+    path = tree("r/a/1/model.onnx", "empty/")
+    paths = tuple(str(path / name) for name in ("gone", "empty", "r"))
+    gone, empty, full = ModelRepository(paths).look()
+    assert (gone.path, gone.sources) == (paths[0], ())
+    assert "no such file or directory" in str(gone.problem)
+    assert (empty.sources, empty.problem) == ((), None)
+    assert [source.name for source in full.sources] == ["a"]
+
+
+def test_a_directory_that_is_almost_a_version_is_spoken_of(tree):
+    path = tree("m/1/model.onnx", "m/01/", "m/v2/", "m/1.0/", "m/warmup/", "m/0", "n/007/", "n/-1/")
+    m, n = discover([str(path)])
+    assert [warning.split(" ")[0] for warning in m.warnings] == ["m/01", "m/1.0", "m/v2"]
+    assert "expected an integer from 1 without zeros before it" in m.warnings[0]
+    assert "n/007 is no version" in n.problem
+
+
+def test_names_are_listed_again_only_when_something_may_have_come(tree):
+    path = tree("r/a/1/model.onnx") / "r"
+    repository = ModelRepository((str(path),))
+    first = repository.look_for_names(None)
+    # What was written just now may be written again in the same step of the clock.
+    assert repository.look_for_names(first) is not first
+    os.utime(path, (1, 1))
+    old = repository.look_for_names(first)
+    assert repository.look_for_names(old) is old
+    (path / "b" / "1").mkdir(parents=True)
+    new = repository.look_for_names(old)
+    assert [source.name for source in new.roots[0].sources] == ["a", "b"]
+    path.rename(path.with_name("gone"))
+    assert repository.look_for_names(new).roots[0].problem is not None
 
 
 def test_a_repository_may_be_empty_when_models_may_come_later(tree):
     assert discover([str(tree("r/") / "r")], may_be_empty=True) == []
-
-
-def test_a_version_has_changed_when_a_file_of_it_has(tree, monkeypatch):
-    path = tree("m/config.pbtxt", "m/1/model.onnx", "m/1/data/weights", "m/2/model.onnx")
-    (source,) = discover([str(path / "m")])
-    before = fingerprint(source, 1)
-    assert before is not None
-    assert fingerprint(source, 1) == before
-    (path / "m/2/model.onnx").write_text("other")
-    assert fingerprint(source, 1) == before
-    for name in ("m/1/data/weights", "m/config.pbtxt"):
-        (path / name).write_text("other")
-        after = fingerprint(source, 1)
-        assert after != before
-        before = after
-    # As large and as old, but another file.
-    other = path / "other"
-    other.write_text("other")
-    os.utime(other, ns=(0, os.stat(path / "m/1/data/weights").st_mtime_ns))
-    other.rename(path / "m/1/data/weights")
-    assert fingerprint(source, 1) != before
-    monkeypatch.setattr(model_repository, "FILES_MAX", 2)
-    assert fingerprint(source, 1) is None
-    assert fingerprint(source, 2) is not None
-    (path / "m/config.pbtxt").unlink()
-    assert fingerprint(source, 2) is None

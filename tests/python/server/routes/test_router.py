@@ -13,8 +13,10 @@ import pytest
 
 from fastserve.config.completion import ServedConfig
 from fastserve.config.model_config import ModelConfig, Tensor
+from fastserve.control.events import EventLog
 from fastserve.control.loading.loader import Loaded
-from fastserve.control.manager import Manager, Model
+from fastserve.control.manager import Manager
+from fastserve.control.model import Model
 from fastserve.control.repository.model_repository import ModelSource
 from fastserve.control.state import State, VersionState
 from fastserve.server.routes.responses import Response
@@ -75,6 +77,7 @@ def router(*models: Model, strict: bool = False, starting: bool = False) -> Rout
     manager = SimpleNamespace(
         models={made.name: made for made in models},
         all_ready=lambda: all(made.ready_versions() for made in models),
+        events=EventLog(),
     )
 
     def render_metrics(respond: Callable[[Response], None]) -> None:
@@ -100,7 +103,7 @@ def header(response: Response, name: str) -> str | None:
 
 def test_alive_whatever_happens():
     starting = router(model("digits", attempted=False), starting=True)
-    starting.is_draining = True
+    starting.drain()
     assert starting.answer("GET", "/v2/health/live").status == 200
 
 
@@ -111,7 +114,7 @@ def test_readiness(digits):
     failed = model("bad", {1: BROKEN})
     assert router(failed).answer("GET", "/v2/health/ready").status == 200
     assert router(failed, strict=True).answer("GET", "/v2/health/ready").status == 503
-    digits.is_draining = True
+    digits.drain()
     response = digits.answer("GET", "/v2/health/ready")
     assert (response.status, body(response)) == (503, {"error": "draining", "ready": False})
 
@@ -133,6 +136,7 @@ def test_metadata_is_that_of_the_version_or_the_highest(digits):
         "inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, 8, 8]}],
         "outputs": [{"name": "label", "datatype": "INT64", "shape": [-1]}],
     }
+    assert body(digits.answer("GET", "/v2/models/digits/versions/-1")) == answer
     assert digits.answer("GET", "/v2/models/digits/versions/1").status == 200
     assert digits.answer("GET", "/v2/models/digits/versions/1/config").status == 200
 
@@ -148,8 +152,21 @@ def test_metadata_is_that_of_the_version_or_the_highest(digits):
             404,
             "version 2 of model 'digits' is left out by its version_policy, which chose 1, 3",
         ),
-        ("/v2/models/digits/versions/-1", 400, "expected an integer as version, found '-1'"),
-        ("/v2/models/digits/versions/²", 400, "expected an integer as version, found '²'"),
+        (
+            "/v2/models/digits/versions/x",
+            404,
+            "model 'digits' has no version 'x': that is no integer, and it has no labels",
+        ),
+        (
+            "/v2/models/digits/versions/" + "9" * 19,
+            400,
+            f"expected an integer or a label as version, found '{'9' * 19}'",
+        ),
+        (
+            "/v2/models/digits/versions/²",
+            400,
+            "expected an integer or a label as version, found '²'",
+        ),
         (
             "/v2/models/digits/readyy",
             404,
@@ -226,7 +243,7 @@ def test_a_model_is_ready_unknown_or_says_why_not(digits):
         "name": "bad",
         "ready": False,
     }
-    digits.is_draining = True
+    digits.drain()
     assert digits.answer("GET", "/v2/models/digits/ready").status == 503
 
 
@@ -279,7 +296,7 @@ def test_an_answer_that_cannot_be_given_raises_nothing(digits, monkeypatch, capl
 
 
 def test_readiness_ends_when_no_loop_serves():
-    manager = SimpleNamespace(models={}, all_ready=lambda: True)
+    manager = SimpleNamespace(models={}, all_ready=lambda: True, events=EventLog())
     made = Router(
         cast(Manager, manager),
         lambda respond: respond(Response(200)),
