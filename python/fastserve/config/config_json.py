@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastserve.config.completion import ServedConfig, type_name
+from fastserve.config.completion import ServedConfig
 from fastserve.config.model_config import ModelConfig, Tensor, VersionPolicy
 
 

@@ -28,6 +28,7 @@ from fastserve.config.units import (
     parse_duration_ns,
     parse_integer,
 )
+from fastserve.config.warm_up import SIZES
 from fastserve.errors import Error, invalid, one_line
 
 ENVIRONMENT_PREFIX = "FASTSERVE_"
@@ -67,6 +68,7 @@ class Options:
     intra_op_threads: int = 1
     queue_depth: int = 1024
     caller_runs: str = "auto"
+    warm_up_sizes: str = "powers"
     # 64 MiB is Triton's limit; above it, clients should use shared memory.
     body_bytes_max: int = 64 << 20
     in_flight_bytes_max: int = 1 << 30
@@ -234,6 +236,9 @@ SETTINGS = (
             "threads of the engine within one run; 0 lets the engine choose"),
     Setting("caller-runs", "caller_runs", _choice("auto", "never"), _MODELS, "auto|never",
             "whether cheap runs may happen on the event loop's thread"),
+    Setting("warm-up-sizes", "warm_up_sizes", _choice(*SIZES), _MODELS, "|".join(SIZES),
+            "batch sizes at which zeros run before a model serves. powers: 1, 2, 4... for about a"
+            " second; all: every one, however long it takes"),
     Setting("queue-depth", "queue_depth", _integer(1), _LIMITS, "N",
             "requests that may wait for one model; more are refused with 429"),
     Setting("max-body", "body_bytes_max", _positive_bytes, _LIMITS, "SIZE", "largest request body"),

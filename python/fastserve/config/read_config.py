@@ -20,6 +20,7 @@ from fastserve.config.model_config import (
 from fastserve.config.pbtxt import Source
 from fastserve.config.spelling import did_you_mean
 from fastserve.config.units import COUNT_MAX, format_duration_ns
+from fastserve.config.warm_up import read_samples
 from fastserve.errors import one_line
 
 BACKENDS = ("onnxruntime", "identity")
@@ -34,13 +35,15 @@ _CPU_PROVIDERS = {
     "xnnpack": "XnnpackExecutionProvider",
 }
 # Parameters that mean something to a backend; any other is named in a warning.
+_OF_ALL = ("warm_up_sizes",)
 PARAMETERS = {
     "onnxruntime": (
+        *_OF_ALL,
         "intra_op_thread_count",
         "inter_op_thread_count",
         "session.intra_op.allow_spinning",
     ),
-    "identity": ("delay_us", "repeat"),
+    "identity": (*_OF_ALL, "delay_us", "repeat"),
 }
 
 
@@ -81,6 +84,7 @@ def from_message(message: Any, source: Source) -> ModelConfig:
         optimization=_optimization(message, source),
         providers=_providers(message, source),
         parameters=parameters,
+        warm_up=read_samples(message, source),
         source=source,
         raw=schema.to_plain(message),
         warnings=tuple(map(one_line, warnings)),
@@ -141,19 +145,11 @@ def _tensors(items: Any, kind: str, source: Source) -> tuple[TensorConfig, ...]:
         tensors[item.name] = TensorConfig(
             name=item.name,
             where=where,
-            datatype=_datatype(item),
+            datatype=schema.wire_datatype(item),
             dims=dims or None,
             optional=bool(getattr(item, "optional", False)),
         )
     return tuple(tensors.values())
-
-
-def _datatype(item: Any) -> str:
-    name: str = (
-        item.DESCRIPTOR.fields_by_name["data_type"].enum_type.values_by_number[item.data_type].name
-    )
-    wire = name.removeprefix("TYPE_")
-    return {"INVALID": "", "STRING": "BYTES"}.get(wire, wire)
 
 
 def _version_policy(message: Any, source: Source) -> VersionPolicy:
