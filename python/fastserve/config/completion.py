@@ -55,9 +55,9 @@ class ServedConfig:
     preferred_batch_sizes: tuple[int, ...]
     instance_count: int
     queue_depth: int
+    warnings: tuple[str, ...] = ()
     # At which batch sizes zeros run before it serves; the samples are the config's.
     warm_up_sizes: str = "powers"
-    warnings: tuple[str, ...] = ()
 
 
 def complete(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastserve.config.completion import ServedConfig
-from fastserve.config.model_config import ModelConfig, Tensor, VersionPolicy
+from fastserve.config.model_config import ModelConfig, Tensor, VersionPolicy, type_name
 
 
 def to_json(name: str, platform: str, config: ModelConfig, served: ServedConfig) -> dict[str, Any]:

@@ -207,7 +207,7 @@ def model_config_class() -> Any:
 def wire_datatype(item: Any) -> str:
     """The `data_type` of a message as requests spell it, "FP32"; "" when nothing is said."""
     values = item.DESCRIPTOR.fields_by_name["data_type"].enum_type.values_by_number
-    wire = values[item.data_type].name.removeprefix("TYPE_")
+    wire: str = values[item.data_type].name.removeprefix("TYPE_")
     return {"INVALID": "", "STRING": "BYTES"}.get(wire, wire)
 
 

@@ -27,6 +27,7 @@ from fastserve.config.model_config import (
     integer_parameter,
 )
 from fastserve.control.loading.engine import onnxruntime_library
+from fastserve.control.loading.warm_up import check_files, run_samples
 from fastserve.control.repository.model_repository import ModelSource
 from fastserve.errors import Error, from_core, not_found
 
@@ -102,7 +103,8 @@ class Loader:
                 caller_runs=self._defaults.caller_runs,
                 join_requests=served.joins_requests,
             )
-            servable.warm_up()
+            run_samples(servable, source, config)
+            servable.warm_up(served.warm_up_sizes)
         except _core.CoreError as error:
             raise from_core(error) from None
         load_ns = time.monotonic_ns() - start_ns
@@ -117,6 +119,7 @@ class Loader:
                 model = self._open_onnxruntime(model_path(source, version, config), config)
             signature = Signature(model.platform, _tensors(model.inputs), _tensors(model.outputs))
             served = complete(config, signature, self._defaults, model.probe_batching)
+            check_files(source, config)
         except _core.CoreError as error:
             raise from_core(error) from None
         return Opened(model, model.platform, signature, served)
