@@ -1,11 +1,12 @@
 """Loader: from a version on disk to a Servable that has run once.
 
-open -> complete the config from the signature -> probe -> build -> warm up. Blocking, and called on
-a loader thread; the core releases the GIL while an engine works.
+estimate -> read -> open -> complete the config from the signature -> probe -> build -> warm up.
+Blocking, and called on a loader thread; the core releases the GIL while an engine works.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +28,20 @@ from fastserve.config.model_config import (
     integer_parameter,
 )
 from fastserve.control.loading.engine import onnxruntime_library
+from fastserve.control.loading.estimate import (
+    Estimate,
+    bytes_of,
+    check_readable,
+    count_threads,
+    files_beside,
+    refuse_the_impossible,
+)
+from fastserve.control.loading.reading import page_in
 from fastserve.control.loading.warm_up import check_files, run_samples
 from fastserve.control.repository.model_repository import ModelSource
 from fastserve.errors import Error, from_core, not_found
+
+_LOGGER = logging.getLogger("fastserve")
 
 
 class Counted(Protocol):
@@ -86,6 +98,11 @@ class Loader:
     def load(self, source: ModelSource, version: int, config: ModelConfig) -> Loaded:
         """Errors: Error, with the reason why this version cannot be served."""
         start_ns = time.monotonic_ns()
+        estimate = self.estimate(source, version, config)
+        shown_as = f"{source.name}/{version}"
+        _LOGGER.debug("%s: loading %s", shown_as, estimate)
+        refuse_the_impossible(estimate, shown_as)
+        page_in(_files(source, version, config))
         try:
             opened = self.open(source, version, config)
             served = opened.served
@@ -110,13 +127,28 @@ class Loader:
         load_ns = time.monotonic_ns() - start_ns
         return Loaded(source.name, version, opened.platform, config, served, servable, load_ns)
 
+    def estimate(self, source: ModelSource, version: int, config: ModelConfig) -> Estimate:
+        """What loading it will take, by its files and its config alone.
+
+        Errors: NOT_FOUND and PERMISSION_DENIED for its files; a wrong parameter.
+        """
+        instances = config.instance_count or self._defaults.instance_count
+        if config.backend == "identity":
+            return Estimate(0, instances)
+        threads = count_threads(
+            instances, self._intra_op_threads(config), _inter_op_threads(config)
+        )
+        return Estimate(bytes_of(_files(source, version, config)), threads)
+
     def open(self, source: ModelSource, version: int, config: ModelConfig) -> Opened:
         """Open the model and complete its config. Errors: Error."""
         try:
             if config.backend == "identity":
                 model = _open_identity(config)
             else:
-                model = self._open_onnxruntime(model_path(source, version, config), config)
+                path = model_path(source, version, config)
+                check_readable(path, _shown_as(source, version, config))
+                model = self._open_onnxruntime(path, config)
             signature = Signature(model.platform, _tensors(model.inputs), _tensors(model.outputs))
             served = complete(config, signature, self._defaults, model.probe_batching)
             check_files(source, config)
@@ -128,21 +160,37 @@ class Loader:
         return _core.open_onnxruntime(
             str(path),
             library=onnxruntime_library(),
-            intra_op_threads=integer_parameter(
-                config,
-                "intra_op_thread_count",
-                self._defaults.intra_op_threads,
-                maximum=THREADS_MAX,
-            ),
-            inter_op_threads=integer_parameter(
-                config, "inter_op_thread_count", 1, maximum=THREADS_MAX
-            ),
+            intra_op_threads=self._intra_op_threads(config),
+            inter_op_threads=_inter_op_threads(config),
             optimization=config.optimization,
             spinning=bool(
                 integer_parameter(config, "session.intra_op.allow_spinning", 0, maximum=1)
             ),
             providers=config.providers,
         )
+
+    def _intra_op_threads(self, config: ModelConfig) -> int:
+        return integer_parameter(
+            config, "intra_op_thread_count", self._defaults.intra_op_threads, maximum=THREADS_MAX
+        )
+
+
+def _inter_op_threads(config: ModelConfig) -> int:
+    return integer_parameter(config, "inter_op_thread_count", 1, maximum=THREADS_MAX)
+
+
+def _files(source: ModelSource, version: int, config: ModelConfig) -> list[Path]:
+    """What an engine will read. A file that is served alone may have anything beside it."""
+    if config.backend == "identity":
+        return []
+    path = model_path(source, version, config)
+    return [path] if source.is_file else files_beside(path)
+
+
+def _shown_as(source: ModelSource, version: int, config: ModelConfig) -> str:
+    if source.is_file:
+        return source.path.name
+    return f"{source.name}/{version}/{config.default_model_filename}"
 
 
 def _open_identity(config: ModelConfig) -> _core.Model:
@@ -164,7 +212,7 @@ def model_path(source: ModelSource, version: int, config: ModelConfig) -> Path:
         return source.path
     directory = source.versions[version]
     path = directory / config.default_model_filename
-    shown_as = f"{source.name}/{version}/{config.default_model_filename}"
+    shown_as = _shown_as(source, version, config)
     try:
         if path.is_dir():
             path = path / config.default_model_filename
