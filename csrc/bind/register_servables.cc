@@ -5,6 +5,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -48,6 +50,60 @@ std::shared_ptr<Servable> MakeServable(const Model& model, std::string name, int
     return Servable::Create(model.backend, std::move(options));
   }();
   return Take(std::move(servable));
+}
+
+WarmUpSizes ParseSizes(const std::string& text) {
+  if (text == "none") return WarmUpSizes::kNone;
+  if (text == "powers") return WarmUpSizes::kPowersOfTwo;
+  if (text != "all") {
+    Check(InvalidArgument("sizes are '", text, "', expected powers, all or none"));
+  }
+  return WarmUpSizes::kAll;
+}
+
+void WarmUp(Servable& servable, const std::string& text) {
+  const WarmUpSizes sizes = ParseSizes(text);
+  const py::gil_scoped_release released;
+  servable.WarmUp(sizes);
+}
+
+// name, datatype, shape, and the content: "zeros", "random" or bytes.
+using SampleInput = std::tuple<std::string, std::string, std::vector<int64_t>, py::object>;
+
+// `input` must outlive what it returns.
+WarmUpInput ParseSampleInput(const SampleInput& input) {
+  const auto& [name, datatype, shape, content] = input;
+  const std::optional<DataType> type = ParseDataType(datatype);
+  if (!type) Check(InvalidArgument("'", name, "': there is no datatype '", datatype, "'"));
+  if (shape.size() > Shape::kMaxRank) {
+    Check(InvalidArgument("'", name, "' has ", shape.size(), " dimensions, at most ",
+                          Shape::kMaxRank, " are possible"));
+  }
+  WarmUpInput parsed{.name = name, .type = *type, .shape = Shape(shape), .given = {}};
+  if (py::isinstance<py::bytes>(content)) {
+    parsed.content = WarmUpInput::Content::kGiven;
+    parsed.given = std::string_view(content.cast<py::bytes>());
+    return parsed;
+  }
+  const auto word = content.cast<std::string>();
+  if (word != "zeros" && word != "random") {
+    Check(InvalidArgument("'", name, "' holds '", word, "', expected zeros, random or bytes"));
+  }
+  if (word == "random") parsed.content = WarmUpInput::Content::kRandom;
+  return parsed;
+}
+
+void WarmUpWith(Servable& servable, const std::vector<SampleInput>& inputs, int64_t rows,
+                int64_t count) {
+  WarmUpSample sample;
+  sample.rows = rows;
+  sample.count = count;
+  for (const SampleInput& input : inputs) sample.inputs.push_back(ParseSampleInput(input));
+  const Status status = [&] {
+    const py::gil_scoped_release released;
+    return servable.WarmUpWith(sample);
+  }();
+  Check(status);
 }
 
 py::dict Durations(const DurationHistogram& histogram) {
@@ -144,7 +200,9 @@ void RegisterServables(py::module_& module) {
            py::arg("join_requests") = true)
       .def_property_readonly("name", [](const Servable& servable) { return servable.name(); })
       .def_property_readonly("version", &Servable::version)
-      .def("warm_up", &Servable::WarmUp, py::call_guard<py::gil_scoped_release>())
+      .def("warm_up", &WarmUp, py::arg("sizes") = "powers")
+      .def("warm_up_with", &WarmUpWith, py::arg("inputs"), py::kw_only(), py::arg("rows") = 1,
+           py::arg("count") = 1)
       .def("end_waiting", &Servable::EndWaiting, py::call_guard<py::gil_scoped_release>())
       // The engine, for another servable of it.
       .def_property_readonly("model",

@@ -323,49 +323,4 @@ double Servable::busy_share() const { return scheduler_->busy_share(); }
 
 size_t Servable::queue_depth() const { return scheduler_->queue_depth(); }
 
-void Servable::WarmUp() {
-  constexpr Nanos kWarmUpMax = kSecond;
-  std::vector<int64_t> sizes = {1};
-  for (int64_t rows = 2; rows < options_.max_batch_size; rows *= 2) sizes.push_back(rows);
-  if (options_.max_batch_size > 1) sizes.push_back(options_.max_batch_size);
-  const Nanos end = NowNanos() + kWarmUpMax;
-  for (size_t i = 0; i < sizes.size(); ++i) {
-    // Each size has its share of what is left, so that the large ones have theirs.
-    const Nanos now = NowNanos();
-    if (now >= end) return;
-    WarmUpSize(sizes[i], now + (end - now) / static_cast<Nanos>(sizes.size() - i));
-  }
-}
-
-void Servable::WarmUpSize(int64_t rows, Nanos end) {
-  // The first run of a size allocates and is not learned. Of eleven the 90th percentile forgives
-  // one that was interrupted.
-  constexpr int kLearned = 11;
-  std::vector<BatchInput> inputs(inputs_.size());
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    Tensor& tensor = inputs[i].tensor;
-    tensor.type = inputs_[i].type;
-    tensor.shape = inputs_[i].shape;
-    for (size_t axis = 0; axis < tensor.shape.rank(); ++axis) {
-      const bool is_batch = axis == 0 && has_batch_dimension();
-      if (tensor.shape[axis] < 0) tensor.shape.Set(axis, is_batch ? rows : 1);
-    }
-    const size_t elements = static_cast<size_t>(tensor.shape.Elements().value_or(0));
-    // A zero of BYTES is an empty element: a length of four zero bytes.
-    const size_t bytes = elements * std::max(ElementBytes(tensor.type), sizeof(uint32_t));
-    inputs[i].owner = pool_->Acquire(bytes);
-    if (!inputs[i].owner) return;
-    std::memset(inputs[i].owner->data(), 0, bytes);
-    const bool is_bytes = tensor.type == DataType::kBytes;
-    tensor.bytes = inputs[i].owner->bytes().first(
-        elements * (is_bytes ? sizeof(uint32_t) : ElementBytes(tensor.type)));
-  }
-  for (size_t instance = 0; instance < scheduler_->instance_count(); ++instance) {
-    for (int run = 0; run <= kLearned; ++run) {
-      if (scheduler_->Rehearse(instance, inputs, rows, run > 0) == kNever) return;
-      if (NowNanos() >= end) return;
-    }
-  }
-}
-
 }  // namespace fastserve

@@ -34,6 +34,7 @@
 #include "serving/inference_request.h"
 #include "serving/reaper.h"
 #include "serving/servable_stats.h"
+#include "serving/warm_up.h"
 
 namespace fastserve {
 
@@ -101,9 +102,12 @@ class Servable {
   std::span<const ServedOutput> outputs() const { return outputs_; }
   bool has_batch_dimension() const { return options_.max_batch_size > 0; }
 
-  // Runs zeros at batch sizes 1, 2, 4... so that the engine has allocated and the cost of a run is
-  // known. A model that fails on zeros is not to blame: failures are not reported.
-  void WarmUp();
+  // Runs zeros, so that the engine has allocated and the cost of a run is known. A model that fails
+  // on zeros is not to blame: failures are not reported.
+  void WarmUp(WarmUpSizes sizes = WarmUpSizes::kPowersOfTwo);
+  // Runs a sample on every instance, uncounted. Errors: as Bind; what the engine says, or what is
+  // wrong with its outputs; UNAVAILABLE where an instance is busy.
+  Status WarmUpWith(const WarmUpSample& sample);
 
   // Checks the inputs against what is served and writes inputs, rows, input_bytes and join_key of
   // `request`. The inputs' owners are moved from.
@@ -181,7 +185,7 @@ class Servable {
   Status StartInstances();
   Status BindInput(NamedInput& input, size_t index, InferenceRequest* request) const;
   Status BindRows(const TensorSpec& spec, int64_t rows, InferenceRequest* request) const;
-  void WarmUpSize(int64_t rows, Nanos end);
+  void WarmUpSize(int64_t rows, bool all, Nanos end);
 
   const ServableOptions options_;
   const std::string version_text_;

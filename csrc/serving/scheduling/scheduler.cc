@@ -314,41 +314,51 @@ void Scheduler::Stop() {
   signal_.Notify();
 }
 
-Nanos Scheduler::Rehearse(size_t index, std::span<const BatchInput> inputs, int64_t rows,
-                          bool learn) {
-  struct Discard : OutputSink {
-    explicit Discard(SlabPool* pool) : pool(pool) {}
-    void Add(size_t, const Tensor&, BufferRef) override {}
+Status Scheduler::Rehearse(size_t index, std::span<const BatchInput> inputs, int64_t rows,
+                           bool learn) {
+  // Looks at the answer, and drops it.
+  struct Critic : OutputSink {
+    Critic(const Batch::Options& batch, int64_t rows) : batch(batch), rows(rows) {}
+    void Add(size_t index, const Tensor& tensor, BufferRef) override {
+      if (!batch.has_batch_dimension || tensor.rows() == rows || !error.ok()) return;
+      error = Internal("output '", batch.signature->outputs[index].name, "' came with shape ",
+                       tensor.shape.ToString(), " for ", rows,
+                       " rows, expected one row for each: the model's first dimension is no batch");
+    }
     void EndResponse() override {}
-    BufferRef Allocate(size_t bytes) override { return pool->Acquire(bytes); }
-    SlabPool* pool;
+    BufferRef Allocate(size_t bytes) override { return batch.pool->Acquire(bytes); }
+    const Batch::Options& batch;
+    const int64_t rows;
+    Status error;
   };
   Instance* const instance = instances_[index].get();
   const Nanos started = options_.now();
   {
     const MutexLock lock(mutex_);
-    if (std::erase(idle_, instance) == 0) return kNever;
+    if (std::erase(idle_, instance) == 0) {
+      return Unavailable(options_.model, ": the instance is busy");
+    }
     load_.Note(started, 1);
   }
-  Discard discard(options_.batch.pool);
-  bool ok = false;
+  Critic critic(options_.batch, rows);
+  Status status;
   try {
-    ok = instance->model->Run(inputs, rows, discard).ok();
+    status = instance->model->Run(inputs, rows, critic);
+    if (status.ok()) status = std::move(critic.error);
   } catch (const std::bad_alloc&) {
-    ok = false;  // Then nothing is learned.
+    status = Status::OutOfMemory();
   }
   instance->finished_ns = options_.now();
-  const Nanos took = instance->finished_ns - started;
   instance->run_bytes = 0;
   for (const BatchInput& input : inputs) instance->run_bytes += input.tensor.bytes.size();
-  instance->run_ns = ok && learn ? took : kNever;
+  instance->run_ns = status.ok() && learn ? instance->finished_ns - started : kNever;
   {
     const MutexLock lock(mutex_);
     GiveBack(instance);
   }
   // What came meanwhile may have found no idle instance.
   Wake();
-  return ok ? took : kNever;
+  return status;
 }
 
 }  // namespace fastserve

@@ -116,8 +116,9 @@ class Scheduler {
 
   size_t instance_count() const { return instances_.size(); }
   // Runs `inputs` on an instance, if that is idle, outside all statistics, and learns the cost if
-  // `learn`. Returns what it took; kNever when the instance was busy or failed.
-  Nanos Rehearse(size_t instance, std::span<const BatchInput> inputs, int64_t rows, bool learn)
+  // `learn`. Errors: UNAVAILABLE when the instance is busy; the engine's; INTERNAL for an output
+  // that has not a row for each one that went in.
+  Status Rehearse(size_t instance, std::span<const BatchInput> inputs, int64_t rows, bool learn)
       FS_EXCLUDES(mutex_);
 
  private:

@@ -109,9 +109,21 @@ class Servable:
     def name(self) -> str: ...
     @property
     def version(self) -> int: ...
-    def warm_up(self) -> None:
-        """Run zeros at batch sizes 1, 2, 4... so that the first request is not the slowest and the
-        scheduler knows what a run costs."""
+    def warm_up(self, sizes: str = "powers") -> None:
+        """Run zeros so that the first request is not the slowest and the scheduler knows what a run
+        costs: at the batch sizes 1, 2, 4... and the largest for about a second ("powers"), at "all"
+        however long that takes, or at "none". A model that fails on zeros is not blamed."""
+    def warm_up_with(
+        self,
+        inputs: Sequence[tuple[str, str, Sequence[int], str | bytes]],
+        *,
+        rows: int = 1,
+        count: int = 1,
+    ) -> None:
+        """Run a sample `count` times on each instance: for each input its name, datatype, shape of
+        one row (of the whole if the model has no batch dimension), and "zeros", "random" or the
+        bytes of that shape, which are repeated for each row. Raises CoreError: INVALID_ARGUMENT for
+        what the model does not take, or what running it gave."""
     def end_waiting(self) -> None:
         """End the requests that wait with UNAVAILABLE; those that run are not waited for."""
     @property

@@ -15,6 +15,7 @@ from fastserve.errors import Error
 
 if TYPE_CHECKING:
     from fastserve.config.completion import ServedConfig
+    from fastserve.control.loading.estimate import Estimate
     from fastserve.control.loading.loader import Loader
 
 USAGE = "fastserve check PATH..."
@@ -69,6 +70,7 @@ class Result:
     problem: str = ""
     platform: str = ""
     served: ServedConfig | None = None
+    estimate: Estimate | None = None
     is_chosen: bool = True  # By the version_policy.
     warnings: tuple[str, ...] = ()  # Of the model, then of the version.
 
@@ -92,6 +94,7 @@ def look(source: ModelSource, loader: Loader) -> Iterator[Result]:
     for version in sorted(source.versions):
         shown_as = f"{source.name} version {version}"
         try:
+            estimate = loader.estimate(source, version, config)
             opened = loader.open(source, version, config)
         except Error as error:
             yield Result(shown_as, error.message, warnings=config.warnings)
@@ -100,6 +103,7 @@ def look(source: ModelSource, loader: Loader) -> Iterator[Result]:
             shown_as,
             platform=opened.platform,
             served=opened.served,
+            estimate=estimate,
             is_chosen=version in chosen,
             warnings=(*config.warnings, *opened.served.warnings),
         )
@@ -117,6 +121,7 @@ def _check(source: ModelSource, loader: Loader) -> bool:
         left_out = "" if result.is_chosen else "  (left out by its version_policy)"
         print(f"OK     {result.shown_as}  {result.platform}{left_out}")
         _say_served(result.served)
+        print(f"  needs {result.estimate}")
     for warning in warnings:
         print(f"  warning: {warning}")
     return is_right

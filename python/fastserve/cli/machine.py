@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fastserve.cli.finding import Finding, ok, warn
 from fastserve.config.options import Options
+from fastserve.control.loading.control_groups import groups, read
 from fastserve.server.sockets.listen import BACKLOG
 
 # Beside its connections a server holds models, libraries, logs and its listening sockets.
@@ -167,22 +168,10 @@ class Machine:
         return None
 
     def _groups(self, controller: str) -> Iterator[Path]:
-        """The folders of the own group and of those around it; "" is the second version's."""
-        base = Path("sys/fs/cgroup") / controller
-        for line in (self._read("proc/self/cgroup") or "").splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controller in controllers.split(","):
-                folder = base / path.lstrip("/")
-                yield folder
-                yield from (parent for parent in folder.parents if parent.is_relative_to(base))
-                return
-        yield base
+        return groups(self._root, controller)
 
     def _read(self, path: str | Path) -> str | None:
-        try:
-            return (self._root / path).read_text().strip()
-        except OSError:
-            return None
+        return read(self._root, path)
 
 
 def _shown(count_bytes: int) -> str:

@@ -9,8 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from fastserve.config.model_config import ModelConfig, Signature, Tensor, TensorConfig
+from fastserve.config.model_config import (
+    ModelConfig,
+    Signature,
+    Tensor,
+    TensorConfig,
+    batch_dimension_hint,
+    choice_parameter,
+    type_name,
+)
 from fastserve.config.spelling import did_you_mean
+from fastserve.config.warm_up import SIZES, check_samples
 from fastserve.errors import Error, one_line
 
 Probe = Callable[[], tuple[bool, str]]
@@ -26,6 +35,7 @@ class ModelDefaults:
     intra_op_threads: int = 1
     queue_depth: int = 1024
     caller_runs: str = "auto"
+    warm_up_sizes: str = "powers"
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,8 @@ class ServedConfig:
     instance_count: int
     queue_depth: int
     warnings: tuple[str, ...] = ()
+    # At which batch sizes zeros run before it serves; the samples are the config's.
+    warm_up_sizes: str = "powers"
 
 
 def complete(
@@ -74,6 +86,7 @@ def complete(
                 "dynamic_batching.preferred_batch_size",
                 f"{size} is above the largest batch, which is {max_batch_size}",
             )
+    check_samples(config, inputs, max_batch_size)
     delay_ns = batching.max_queue_delay_ns if batching else defaults.max_queue_delay_ns
     return ServedConfig(
         inputs=inputs,
@@ -85,6 +98,7 @@ def complete(
         preferred_batch_sizes=preferred,
         instance_count=config.instance_count or defaults.instance_count,
         queue_depth=config.queue_depth or defaults.queue_depth,
+        warm_up_sizes=choice_parameter(config, "warm_up_sizes", defaults.warm_up_sizes, SIZES),
         warnings=tuple(warnings),
     )
 
@@ -195,11 +209,7 @@ def _dims_error(
     batched: bool,
 ) -> Error:
     found = list(item.dims or ())
-    hint = ""
-    if batched and len(found) == len(open_dims) + 1:
-        hint = "; with max_batch_size above 0, dims leave out the batch dimension"
-    elif not batched and len(found) + 1 == len(open_dims):
-        hint = "; with max_batch_size 0, dims are the whole shape"
+    hint = batch_dimension_hint(open_dims, found, batched)
     return config.source.wrong(
         f"{item.where}.dims",
         f"{kind} '{tensor.name}': expected {list(open_dims)} as in the model, found {found}{hint}",
@@ -234,8 +244,3 @@ def declared_signature(config: ModelConfig, platform: str) -> Signature:
     return Signature(
         platform, tuple(map(declare, config.inputs)), tuple(map(declare, config.outputs))
     )
-
-
-def type_name(datatype: str) -> str:
-    """FP32 -> TYPE_FP32: the spelling of configs."""
-    return "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"

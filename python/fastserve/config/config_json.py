@@ -8,8 +8,8 @@ import re
 from typing import Any
 
 from fastserve.config import schema
-from fastserve.config.completion import ServedConfig, type_name
-from fastserve.config.model_config import ModelConfig, Tensor, VersionPolicy
+from fastserve.config.completion import ServedConfig
+from fastserve.config.model_config import ModelConfig, Tensor, VersionPolicy, type_name
 from fastserve.config.pbtxt import CONFIG_BYTES_MAX, Source, check_enums
 from fastserve.errors import invalid
 

@@ -21,6 +21,7 @@ from fastserve.config.model_config import (
 from fastserve.config.pbtxt import Source
 from fastserve.config.spelling import did_you_mean
 from fastserve.config.units import COUNT_MAX, format_duration_ns
+from fastserve.config.warm_up import read_samples
 from fastserve.errors import one_line
 
 BACKENDS = ("onnxruntime", "identity")
@@ -73,6 +74,7 @@ def from_message(message: Any, source: Source) -> ModelConfig:
         optimization=_optimization(message, source),
         providers=_providers(message, source),
         parameters=parameters,
+        warm_up=read_samples(message, source),
         source=source,
         raw=schema.to_plain(message),
         warnings=tuple(map(one_line, warnings)),
@@ -133,19 +135,11 @@ def _tensors(items: Any, kind: str, source: Source) -> tuple[TensorConfig, ...]:
         tensors[item.name] = TensorConfig(
             name=item.name,
             where=where,
-            datatype=_datatype(item),
+            datatype=schema.wire_datatype(item),
             dims=dims or None,
             optional=bool(getattr(item, "optional", False)),
         )
     return tuple(tensors.values())
-
-
-def _datatype(item: Any) -> str:
-    name: str = (
-        item.DESCRIPTOR.fields_by_name["data_type"].enum_type.values_by_number[item.data_type].name
-    )
-    wire = name.removeprefix("TYPE_")
-    return {"INVALID": "", "STRING": "BYTES"}.get(wire, wire)
 
 
 def _version_policy(message: Any, source: Source) -> VersionPolicy:

@@ -204,6 +204,13 @@ def model_config_class() -> Any:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.ModelConfig"))
 
 
+def wire_datatype(item: Any) -> str:
+    """The `data_type` of a message as requests spell it, "FP32"; "" when nothing is said."""
+    values = item.DESCRIPTOR.fields_by_name["data_type"].enum_type.values_by_number
+    wire: str = values[item.data_type].name.removeprefix("TYPE_")
+    return {"INVALID": "", "STRING": "BYTES"}.get(wire, wire)
+
+
 def to_plain(message: Any) -> dict[str, Any]:
     """The fields that are set, as JSON has them: enums by name, and integers as numbers.
 

@@ -22,6 +22,7 @@ from fastserve.config.units import (
     parse_duration_ns,
     parse_integer,
 )
+from fastserve.config.warm_up import SIZES
 
 # As many listening sockets as one message between processes can carry, and room to spare.
 LOOPS_MAX = 128
@@ -183,6 +184,9 @@ SETTINGS = (
             "threads of the engine within one run; 0 lets the engine choose"),
     Setting("caller-runs", "caller_runs", _choice("auto", "never"), _MODELS, "auto|never",
             "whether cheap runs may happen on the event loop's thread"),
+    Setting("warm-up-sizes", "warm_up_sizes", _choice(*SIZES), _MODELS, "|".join(SIZES),
+            "batch sizes at which zeros run before a model serves. powers: 1, 2, 4... for about a"
+            " second; all: every one, however long it takes"),
     Setting("queue-depth", "queue_depth", _integer(1), _LIMITS, "N",
             "requests that may wait for one model; more are refused with 429"),
     Setting("max-body", "body_bytes_max", _positive_bytes, _LIMITS, "SIZE", "largest request body"),

@@ -32,6 +32,7 @@ _HONOURED_WORDS = """
     optimization.execution_accelerators.cpu_execution_accelerator.name
     optimization.execution_accelerators.cpu_execution_accelerator.parameters
     parameters
+    model_warmup model_warmup.name model_warmup.batch_size model_warmup.count model_warmup.inputs
     """
 HONOURED = frozenset(_HONOURED_WORDS.split())
 
@@ -65,7 +66,6 @@ WARNED = {
     "optimization.output_pinned_memory": _CPU_ONLY,
     "optimization.gather_kernel_buffer_threshold": _CPU_ONLY,
     "optimization.eager_batching": "batches are gathered when they run",
-    "model_warmup": "fastserve warms up with zeros at every batch size instead",
     "response_cache": "responses are not cached yet",
     "runtime": "the backend's own runtime is used",
     "model_metrics": "histogram buckets are fixed",

@@ -75,6 +75,15 @@ def format_bytes(count: int) -> str:
     return f"{count}B"
 
 
+def approximate_bytes(count: int) -> str:
+    """Three significant digits in the unit that suits: "286 MiB"; whole ones from 1000 on."""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= size:
+            value = count / size
+            return f"{value:.3g} {unit}" if value < 999.5 else f"{value:.0f} {unit}"
+    return f"{count} B"
+
+
 def format_duration_ns(duration_ns: int) -> str:
     """Three significant digits in the unit that suits: "1.25 ms"; whole seconds from 1000 on."""
     if duration_ns < 1000:

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fastserve.config.units import format_duration_ns
+from fastserve.control.loading.reading import checksum_version
 from fastserve.control.manager import Manager, OnWarning
 from fastserve.control.model import Model
 from fastserve.control.model_control import ModelControl
-from fastserve.control.repository.checksum import checksum
 from fastserve.control.repository.fingerprint import (
     Fingerprint,
     Snapshot,
@@ -181,7 +181,7 @@ class PollingSource:
         return before
 
     def _read(self, path: Path) -> Future[str]:
-        return self._reading.submit(lambda: checksum(Path(file) for file, _ in walk(path)))
+        return self._reading.submit(lambda: checksum_version(Path(file) for file, _ in walk(path)))
 
     def _note_end(self, seen: _Seen, name: str, model: Model | None) -> None:
         """What has come of the last attempt, which was the server's start if there was no other."""

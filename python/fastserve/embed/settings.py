@@ -31,6 +31,7 @@ class ModelSettings(TypedDict, total=False):
     instances: int
     threads: int
     caller_runs: Literal["auto", "never"]
+    warm_up_sizes: Literal["powers", "all", "none"]
     queue_depth: int
 
 

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <functional>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -73,37 +72,6 @@ TEST(Servable, NeverRunsOnTheCallersThreadWhenToldNotTo) {
   }
   sink.WaitFor(20);
   EXPECT_EQ(servable->stats().caller_runs.value(), 0u);
-}
-
-TEST(Servable, WarmsUpEverySizeOfEveryInstanceUncounted) {
-  std::map<int64_t, int> runs;
-  ServableOptions options = UpTo(12);
-  options.instance_count = 2;
-  const auto servable = Serve(FloatBackend([&](auto inputs, int64_t rows, OutputSink& outputs) {
-                                ++runs[rows];
-                                for (const std::byte b : inputs[0].tensor.bytes) {
-                                  EXPECT_EQ(b, std::byte{0});
-                                }
-                                return PlusOne(inputs, rows, outputs);
-                              }),
-                              options);
-  servable->WarmUp();
-  ASSERT_EQ(runs.size(), 5u);
-  for (const int64_t rows : {1, 2, 4, 8, 12}) EXPECT_GE(runs[rows], 4) << rows;
-  EXPECT_EQ(servable->stats().executions.value(), 0u);
-  EXPECT_EQ(servable->stats().run.count(), 0u);
-}
-
-// A model whose tokens must not be zero, say: it serves all the same.
-TEST(Servable, DoesNotBlameAModelThatFailsOnZeros) {
-  int runs = 0;
-  const auto servable = Serve(FloatBackend([&](auto, int64_t, OutputSink&) {
-                                ++runs;
-                                return Internal("no zeros");
-                              }),
-                              UpTo(4));
-  servable->WarmUp();
-  EXPECT_EQ(runs, 3);
 }
 
 TEST(Servable, EndsWhatWaitsWhenItGoes) {

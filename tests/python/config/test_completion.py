@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from fastserve.config.completion import ModelDefaults, complete, declared_signature, type_name
-from fastserve.config.model_config import ModelConfig, Signature, Tensor
+from fastserve.config.completion import ModelDefaults, complete, declared_signature
+from fastserve.config.model_config import ModelConfig, Signature, Tensor, type_name
 from fastserve.config.read_config import parse_config
 from fastserve.errors import Error
 

@@ -1,11 +1,12 @@
 """Loader: from a version on disk to a Servable that has run once.
 
-open -> complete the config from the signature -> probe -> build -> warm up. Blocking, and called on
-a loader thread; the core releases the GIL while an engine works.
+estimate -> read -> open -> complete the config from the signature -> probe -> build -> warm up.
+Blocking, and called on a loader thread; the core releases the GIL while an engine works.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from fastserve.config.completion import (
     declared_signature,
 )
 from fastserve.config.model_config import (
-    PARAMETERS,
+    ENGINE_PARAMETERS,
     THREADS_MAX,
     ModelConfig,
     Signature,
@@ -28,9 +29,21 @@ from fastserve.config.model_config import (
     integer_parameter,
 )
 from fastserve.control.loading.engine import onnxruntime_library
+from fastserve.control.loading.estimate import (
+    Estimate,
+    bytes_of,
+    check_readable,
+    count_threads,
+    files_beside,
+    refuse_the_impossible,
+)
+from fastserve.control.loading.reading import page_in
+from fastserve.control.loading.warm_up import check_files, run_samples
 from fastserve.control.repository.fingerprint import Fingerprint, of_files
 from fastserve.control.repository.model_repository import ModelSource
 from fastserve.errors import Error, from_core, not_found
+
+_LOGGER = logging.getLogger("fastserve")
 
 
 class Counted(Protocol):
@@ -61,7 +74,6 @@ class Opened:
     platform: str
     signature: Signature
     served: ServedConfig
-    files: Fingerprint | None = None
 
 
 class Loader:
@@ -100,8 +112,16 @@ class Loader:
         Errors: Error, with the reason why this version cannot be served.
         """
         start_ns = time.monotonic_ns()
+        files = of_files(source, version)  # Before it is read: a later change is seen as one.
+        engine = _same_engine(previous, config, files) if previous is not None else None
+        if engine is None:
+            estimate = self.estimate(source, version, config)
+            shown_as = f"{source.name}/{version}"
+            _LOGGER.debug("%s: loading %s", shown_as, estimate)
+            refuse_the_impossible(estimate, shown_as)
+            page_in(_files(source, version, config))
         try:
-            opened = self.open(source, version, config, previous)
+            opened = self.open(source, version, config, engine)
             served = opened.served
             servable = _core.Servable(
                 opened.model,
@@ -117,7 +137,8 @@ class Loader:
                 caller_runs=self._defaults.caller_runs,
                 join_requests=served.joins_requests,
             )
-            servable.warm_up()
+            run_samples(servable, source, config)
+            servable.warm_up(served.warm_up_sizes)
         except _core.CoreError as error:
             raise from_core(error) from None
         load_ns = time.monotonic_ns() - start_ns
@@ -129,46 +150,81 @@ class Loader:
             served,
             servable,
             load_ns,
-            opened.files,
+            files,
         )
 
+    def estimate(self, source: ModelSource, version: int, config: ModelConfig) -> Estimate:
+        """What loading it will take, by its files and its config alone.
+
+        Errors: NOT_FOUND and PERMISSION_DENIED for its files; a wrong parameter.
+        """
+        instances = config.instance_count or self._defaults.instance_count
+        if config.backend == "identity":
+            return Estimate(0, instances)
+        threads = count_threads(
+            instances, self._intra_op_threads(config), _inter_op_threads(config)
+        )
+        return Estimate(bytes_of(_files(source, version, config)), threads)
+
     def open(
-        self, source: ModelSource, version: int, config: ModelConfig, previous: Loaded | None = None
+        self,
+        source: ModelSource,
+        version: int,
+        config: ModelConfig,
+        engine: _core.Model | None = None,
     ) -> Opened:
-        """Open the model and complete its config. Errors: Error."""
-        files = of_files(source, version)  # Before it is read: a later change is seen as one.
+        """Open the model, unless it is open as `engine`, and complete its config. Errors: Error."""
         try:
             if config.backend == "identity":
                 model = _open_identity(config)
-            elif engine := previous and _same_engine(previous, config, files):
+            elif engine is not None:
                 model = engine
             else:
-                model = self._open_onnxruntime(model_path(source, version, config), config)
+                path = model_path(source, version, config)
+                check_readable(path, _shown_as(source, version, config))
+                model = self._open_onnxruntime(path, config)
             signature = Signature(model.platform, _tensors(model.inputs), _tensors(model.outputs))
             served = complete(config, signature, self._defaults, model.probe_batching)
+            check_files(source, config)
         except _core.CoreError as error:
             raise from_core(error) from None
-        return Opened(model, model.platform, signature, served, files)
+        return Opened(model, model.platform, signature, served)
 
     def _open_onnxruntime(self, path: Path, config: ModelConfig) -> _core.Model:
         return _core.open_onnxruntime(
             str(path),
             library=onnxruntime_library(),
-            intra_op_threads=integer_parameter(
-                config,
-                "intra_op_thread_count",
-                self._defaults.intra_op_threads,
-                maximum=THREADS_MAX,
-            ),
-            inter_op_threads=integer_parameter(
-                config, "inter_op_thread_count", 1, maximum=THREADS_MAX
-            ),
+            intra_op_threads=self._intra_op_threads(config),
+            inter_op_threads=_inter_op_threads(config),
             optimization=config.optimization,
             spinning=bool(
                 integer_parameter(config, "session.intra_op.allow_spinning", 0, maximum=1)
             ),
             providers=config.providers,
         )
+
+    def _intra_op_threads(self, config: ModelConfig) -> int:
+        return integer_parameter(
+            config, "intra_op_thread_count", self._defaults.intra_op_threads, maximum=THREADS_MAX
+        )
+
+
+def _inter_op_threads(config: ModelConfig) -> int:
+    return integer_parameter(config, "inter_op_thread_count", 1, maximum=THREADS_MAX)
+
+
+def _files(source: ModelSource, version: int, config: ModelConfig) -> list[Path]:
+    """What an engine will read. A file that is served alone may have anything beside it."""
+    if config.backend == "identity":
+        return []
+    path = model_path(source, version, config)
+    return [path] if source.is_file else files_beside(path)
+
+
+def _shown_as(source: ModelSource, version: int, config: ModelConfig) -> str:
+    if source.is_file:
+        return source.path.name
+    return f"{source.name}/{version}/{config.default_model_filename}"
 
 
 def _same_engine(
@@ -194,7 +250,7 @@ def _engine_options(config: ModelConfig) -> tuple[object, ...]:
         config.default_model_filename,
         config.optimization,
         config.providers,
-        tuple(config.parameters.get(key) for key in PARAMETERS.get(config.backend, ())),
+        tuple(config.parameters.get(key) for key in ENGINE_PARAMETERS.get(config.backend, ())),
     )
 
 
@@ -217,7 +273,7 @@ def model_path(source: ModelSource, version: int, config: ModelConfig) -> Path:
         return source.path
     directory = source.versions[version]
     path = directory / config.default_model_filename
-    shown_as = f"{source.name}/{version}/{config.default_model_filename}"
+    shown_as = _shown_as(source, version, config)
     try:
         if path.is_dir():
             path = path / config.default_model_filename
