@@ -1,21 +1,21 @@
 """Reading a version's files so that the models beside it do not notice.
 
-An engine that opens a large file waits for the disk at serving priority. So a thread of its own
-pages the files in first, at the lowest priority for the processor and, as Linux derives one from
-the other, a low one for the disk; the engine then finds them in memory. The thread that makes an
-engine must never be the one that was slowed: the engine's own threads inherit its priority for
-ever.
+A large file is paged in by a thread of its own, which asks the disk only for what nobody else
+wants; the engine then finds it in memory. What makes an engine must not be that thread: the
+engine's own threads inherit its priorities for ever.
 
-What the slow thread does, it does in the kernel. One of low priority that asks for the GIL makes
-whoever gives it up wait until it has had its turn, so it must not come back for each megabyte.
+Only the disk is asked gently. A lower priority for the processor was tried, and is worse: a thread
+that has one and wants the GIL makes whoever gives it up wait until it has had its turn. With all
+cores busy such a thread, which reads by the megabyte, takes many times as long and now and then
+holds up the models beside it for longer than all the rest of a load.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
+import platform
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,11 @@ from pathlib import Path
 
 from fastserve.errors import Error
 
-_NICE_MAX = 19
+# Smaller ones are read as soon as a thread is made.
+_SMALL_BYTES = 4 << 20
+# ioprio_set(2): its number, for a thread, and the class that is served when no other is.
+_IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
+_IOPRIO_WHO_PROCESS, _IOPRIO_IDLE = 1, 3 << 13
 # What one call of the kernel reads: a model's file is a few of them.
 _PAGED_BYTES = 256 << 20
 # What is hashed at once: a millisecond or two.
@@ -31,14 +35,18 @@ _HASHED_BYTES = 1 << 20
 
 
 def page_in(paths: Sequence[Path]) -> None:
-    """Read files into the page cache; returns when they are there, soon if they were.
+    """Read large files into the page cache; returns when they are there, soon if they were.
 
     Errors: DATA_LOSS naming the file that cannot be read to its end, PERMISSION_DENIED, NOT_FOUND.
     """
-    if not paths:
+    try:
+        large = [path for path in paths if path.stat().st_size > _SMALL_BYTES]
+    except OSError as error:
+        raise unreadable(Path(error.filename), error) from None
+    if not large:
         return
     failures: list[Error] = []
-    thread = threading.Thread(target=_page_in_gently, args=(paths, failures), name="fastserve-read")
+    thread = threading.Thread(target=_page_in_gently, args=(large, failures), name="fastserve-read")
     thread.start()
     thread.join()
     if failures:
@@ -46,14 +54,22 @@ def page_in(paths: Sequence[Path]) -> None:
 
 
 def _page_in_gently(paths: Sequence[Path], failures: list[Error]) -> None:
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE_MAX)
+    _yield_the_disk()
     for path in paths:
         try:
             _page_in(path)
         except OSError as error:
             failures.append(unreadable(path, error))
             return
+
+
+def _yield_the_disk() -> None:
+    """For this thread alone. Where that is not granted, or has no effect, the disk is shared."""
+    import ctypes  # Only for those who have large files.
+
+    number = _IOPRIO_SET.get(platform.machine())
+    if number is not None:
+        ctypes.CDLL(None).syscall(number, _IOPRIO_WHO_PROCESS, 0, _IOPRIO_IDLE)
 
 
 def _page_in(path: Path) -> None:
