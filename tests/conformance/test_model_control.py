@@ -1,8 +1,7 @@
-"""Explicit model control, asked by Triton's own client; and hot swaps while requests come."""
+"""Controlled model control, asked by Triton's own client; and hot swaps while requests come."""
 
 import http.client
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -14,38 +13,14 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from tests.conformance import made
+from tests.conformance.controlled import Controlled
 from tests.served import HOST, Repository, Server
 
 SWAPS = 10
 
 
-@dataclass
-class Explicit:
-    """A server that loads what it is told to, and its client."""
-
-    server: Server
-    repository: Path
-    client: tritonclient.http.InferenceServerClient
-
-    def put(self, model: str, version: int, content: bytes) -> None:
-        """All at once, as whoever publishes a version should."""
-        hidden = self.repository / model / f".{version}"
-        hidden.mkdir(parents=True, exist_ok=True)
-        (hidden / "model.onnx").write_bytes(content)
-        os.rename(hidden, self.repository / model / str(version))
-
-    def index(self) -> dict[str, dict[str, str]]:
-        """version -> state, by model."""
-        found: dict[str, dict[str, str]] = {}
-        for entry in self.client.get_model_repository_index():
-            versions = found.setdefault(entry["name"], {})
-            if "version" in entry:
-                versions[entry["version"]] = entry["state"]
-        return found
-
-
 @pytest.fixture
-def explicit(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Explicit]:
+def explicit(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Controlled]:
     models = Repository(tmp_path / "models")
     models.add_made("m", made.scaled(1))
     models.add("add_mul")
@@ -55,7 +30,7 @@ def explicit(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Explici
         Server(models.path, *flags, *loops, models=["m"]) as server,
         tritonclient.http.InferenceServerClient(server.address, connection_timeout=20) as client,
     ):
-        yield Explicit(server, models.path, client)
+        yield Controlled(server, models.path, client)
 
 
 def test_models_come_and_go_when_they_are_told_to(explicit):

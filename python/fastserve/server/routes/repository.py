@@ -171,8 +171,7 @@ class RepositoryRoutes:
                 future = await asyncio.to_thread(action.begin, self._control, name, body)
             else:
                 future = action.begin(self._control, name, body)
-            # Shielded: others may wait for the same load.
-            result = await asyncio.shield(asyncio.wrap_future(future))
+            result = await _result_of(future)
         except Error as error:
             message = f"model '{name}' was not {action.past}: {error.message}"
             logs.error(message)
@@ -180,6 +179,19 @@ class RepositoryRoutes:
         shown = action.shown(result) if action.shown is not None else None
         logs.info(f"model '{name}' was {action.past}{_details(shown)}")
         respond(json_response(200, {"name": name, **shown}) if shown else Response(200))
+
+
+async def _result_of(future: Future[Any]) -> Any:
+    """Others may wait for it, too: it is not cancelled with this task."""
+    awaited = asyncio.wrap_future(future)
+    await asyncio.wait([awaited])
+    error = awaited.exception()  # CancelledError, if the server ends.
+    if isinstance(error, Error):
+        # Not the one that the future holds: it would hold this request, until the collector comes.
+        raise Error(error.code, error.message)
+    if error is not None:
+        raise error
+    return awaited.result()
 
 
 def _details(shown: dict[str, Any] | None) -> str:
