@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,24 +45,15 @@ def check_readable(path: Path, shown_as: str) -> None:
 
 def files_beside(path: Path) -> list[Path]:
     """A model's file and what lies in its folder: external data, if it has any, is among that.
-    Other models are not."""
-    others = (
-        child
-        for child in sorted(path.parent.rglob("*"))
-        if child != path and child.suffix != path.suffix and child.is_file()
-    )
-    return [path, *others]
-
-
-def bytes_of(files: Sequence[Path]) -> int:
-    """Errors: as check_readable, for files that are gone."""
-    total = 0
-    for path in files:
-        try:
-            total += path.stat().st_size
-        except OSError as error:
-            raise unreadable(path, error) from None
-    return total
+    Other models are not, and neither is what may not be looked at."""
+    files = [path]
+    with contextlib.suppress(OSError):
+        files.extend(
+            child
+            for child in sorted(path.parent.rglob("*"))
+            if child != path and child.suffix != path.suffix and child.is_file()
+        )
+    return files
 
 
 def refuse_the_impossible(estimate: Estimate, shown_as: str) -> None:

@@ -31,13 +31,12 @@ from fastserve.config.model_config import (
 from fastserve.control.loading.engine import onnxruntime_library
 from fastserve.control.loading.estimate import (
     Estimate,
-    bytes_of,
     check_readable,
     count_threads,
     files_beside,
     refuse_the_impossible,
 )
-from fastserve.control.loading.reading import page_in
+from fastserve.control.loading.reading import page_in, size_of
 from fastserve.control.loading.warm_up import check_files, run_samples
 from fastserve.control.repository.fingerprint import Fingerprint, of_files
 from fastserve.control.repository.model_repository import ModelSource
@@ -164,7 +163,7 @@ class Loader:
         threads = count_threads(
             instances, self._intra_op_threads(config), _inter_op_threads(config)
         )
-        return Estimate(bytes_of(_files(source, version, config)), threads)
+        return Estimate(sum(map(size_of, _files(source, version, config))), threads)
 
     def open(
         self,

@@ -37,12 +37,10 @@ _HASHED_BYTES = 1 << 20
 def page_in(paths: Sequence[Path]) -> None:
     """Read large files into the page cache; returns when they are there, soon if they were.
 
-    Errors: DATA_LOSS naming the file that cannot be read to its end, PERMISSION_DENIED, NOT_FOUND.
+    Those that are gone or may not be read are left out: whether they are needed the engine knows.
+    Errors: DATA_LOSS naming the file that cannot be read to its end.
     """
-    try:
-        large = [path for path in paths if path.stat().st_size > _SMALL_BYTES]
-    except OSError as error:
-        raise unreadable(Path(error.filename), error) from None
+    large = [path for path in paths if size_of(path) > _SMALL_BYTES]
     if not large:
         return
     failures: list[Error] = []
@@ -58,6 +56,8 @@ def _page_in_gently(paths: Sequence[Path], failures: list[Error]) -> None:
     for path in paths:
         try:
             _page_in(path)
+        except (FileNotFoundError, PermissionError):
+            continue
         except OSError as error:
             failures.append(unreadable(path, error))
             return
@@ -94,7 +94,7 @@ def checksum(path: Path) -> str:
     Threads: any. Hashing runs at the thread's own priority, since it comes and goes with the GIL;
     it waits as long as it works, and so takes half a core at most.
 
-    Errors: as page_in.
+    Errors: NOT_FOUND, PERMISSION_DENIED, DATA_LOSS, naming the file.
     """
     page_in([path])
     digest = hashlib.sha256()
@@ -116,7 +116,7 @@ def checksum_version(files: Iterable[Path]) -> str:
     """One digest of the files of a version: of their names, below the folder that holds them all,
     and of what is in them, in whatever order they come.
 
-    Errors: as page_in.
+    Errors: as checksum.
     """
     paths = sorted(files)
     digest = hashlib.sha256()
@@ -125,6 +125,14 @@ def checksum_version(files: Iterable[Path]) -> str:
         name = os.fsencode(path.relative_to(top))
         digest.update(b"%d %s %s\n" % (len(name), name, checksum(path).encode()))
     return digest.hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Of a file that may be gone: then 0."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def unreadable(path: Path, error: OSError) -> Error:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -96,10 +97,18 @@ def test_a_disk_that_fails_is_told_by_the_name_of_the_file(file, monkeypatch):
     assert (caught.value.code, caught.value.message) == ("DATA_LOSS", f"{file}: Input/output error")
 
 
-def test_a_file_that_has_gone_is_named(tmp_path):
-    with pytest.raises(Error, match=r"/gone: No such file or directory$") as caught:
-        page_in([tmp_path / "gone"])
-    assert caught.value.code == "NOT_FOUND"
+# Whether it is needed is known to the engine alone.
+def test_a_file_that_nobody_may_read_is_left_out(file, tmp_path, monkeypatch):
+    page_in([tmp_path / "gone"])
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    page_in([file])
+    with pytest.raises(Error, match=r"model\.onnx: Permission denied$") as caught:
+        checksum(file)
+    assert caught.value.code == "PERMISSION_DENIED"
 
 
 def test_a_checksum_is_that_of_sha256sum(file, tmp_path):
