@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from fastserve.cli.arguments import HELP, Flag, UsageError, help_text, read
-from fastserve.cli.finding import Finding, fail, ok, worst
+from fastserve.cli.diagnosis.finding import Finding, fail, ok, worst
 from fastserve.config.options import Options
 from fastserve.config.settings import BY_KEY
 from fastserve.config.units import format_bytes, parse_duration_ns
@@ -85,7 +85,7 @@ def _look(
     options: Options, paths: Sequence[str], urls: Sequence[str], timeout_s: float
 ) -> Iterator[Finding]:
     if urls:
-        from fastserve.cli import running
+        from fastserve.cli.diagnosis import running
         from fastserve.cli.exchange import Peer
 
         peer = Peer(urls[0], timeout_s=timeout_s)
@@ -94,8 +94,8 @@ def _look(
         finally:
             peer.close()
     else:
-        from fastserve.cli import installation
-        from fastserve.cli.machine import Machine
+        from fastserve.cli.diagnosis import installation
+        from fastserve.cli.diagnosis.machine import Machine
 
         yield from installation.findings()
         yield from Machine(options).findings()

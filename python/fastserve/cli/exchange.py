@@ -63,6 +63,12 @@ class Peer:
         _, body = self._request("GET", path)
         return body.decode(errors="replace")
 
+    def post_json(self, path: str, value: Any) -> Any:
+        """What it answers; None where that is nothing."""
+        headers = {"Content-Type": "application/json"}
+        _, body = self._request("POST", path, json.dumps(value).encode(), headers)
+        return self._parse(path, body) if body else None
+
     def infer(self, path: str, head: Mapping[str, Any], tail: bytes) -> Answer:
         """`tail` holds the raw tensors that the head announces; empty for plain JSON."""
         text = json.dumps(head).encode()

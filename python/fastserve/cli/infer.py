@@ -33,7 +33,7 @@ examples:
 FLAGS = (
     Flag("input", "NAME=VALUE", "a tensor to send; once for each", repeats=True),
     Flag("output", "NAME", "print this output alone; may be repeated", repeats=True),
-    Flag("model-version", "N", "of the model", default="the server's choice"),
+    Flag("model-version", "N", "of the model, or a label", default="the server's choice"),
     Flag("id", "TEXT", "the request's id"),
     Flag("json", "", "print the answer as one line of JSON", lambda text: text == "true"),
     Flag("timeout", "TIME", "for each of the two requests", parse_duration_ns, default="60s"),

@@ -20,6 +20,7 @@ COMMANDS = {
     "run": "serve models",
     "check": "open models and say what would be served, or what is wrong",
     "infer": "send one request to a server and print its answer",
+    "models": "list, load, unload, label and roll back the models of a running server",
     "doctor": "look at this machine, models or a running server for what would trouble it",
 }
 _SYNONYMS = {
@@ -28,6 +29,11 @@ _SYNONYMS = {
     "predict": "infer",
     "validate": "check",
     "diagnose": "doctor",
+    "list": "models list",
+    "ls": "models list",
+    "load": "models load",
+    "unload": "models unload",
+    "rollback": "models rollback",
 }
 HELP = f"""\
 usage: fastserve COMMAND ...
@@ -45,6 +51,7 @@ examples:
   fastserve run model.onnx
   fastserve check models/
   fastserve infer 127.0.0.1:8000 digits --input image=@image.npy
+  fastserve models list
   fastserve doctor http://127.0.0.1:8000
 """
 

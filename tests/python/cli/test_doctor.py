@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from fastserve.cli import installation, machine
-from fastserve.cli.finding import Finding, fail, ok, warn, worst
-from fastserve.cli.machine import Machine
+from fastserve.cli.diagnosis import installation, machine
+from fastserve.cli.diagnosis.finding import Finding, fail, ok, warn, worst
+from fastserve.cli.diagnosis.machine import Machine
+from fastserve.cli.diagnosis.running import Scrape, troubles
 from fastserve.cli.main import main
-from fastserve.cli.running import Scrape, troubles
 from fastserve.config.options import Options
 
 ROOT = Path(__file__).resolve().parents[3]

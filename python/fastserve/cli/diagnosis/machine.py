@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from fastserve.cli.finding import Finding, ok, warn
+from fastserve.cli.diagnosis.finding import Finding, ok, warn
 from fastserve.config.options import Options
 from fastserve.control.loading.control_groups import groups, read
 from fastserve.server.sockets.listen import BACKLOG

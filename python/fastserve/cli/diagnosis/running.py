@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from fastserve.cli.diagnosis.finding import Finding, fail, ok, warn
 from fastserve.cli.exchange import Peer, RequestFailed
-from fastserve.cli.finding import Finding, fail, ok, warn
 
 _SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')

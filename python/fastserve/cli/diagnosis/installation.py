@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fastserve import __version__
-from fastserve.cli.finding import Finding, fail, ok, warn
+from fastserve.cli.diagnosis.finding import Finding, fail, ok, warn
 from fastserve.control.loading.engine import onnxruntime_library
 from fastserve.errors import Error
 
