@@ -28,6 +28,7 @@ from bench.serve.rows import (
     start,
     text,
 )
+from bench.serve.rows.control import leak, many, neighbour, swap
 from bench.serve.rows.session import Session, WrongAnswerError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +42,10 @@ ROWS: dict[str, Callable[[Session], Row]] = {
     "embed": embed.run,
     "loops": loops.run,
     "overload": overload.run,
+    "swap": swap.run,
+    "neighbour": neighbour.run,
+    "leak": leak.run,
+    "many": many.run,
 }
 REFUSALS = (
     installation.InstallationError,

@@ -120,13 +120,16 @@ def run_openloop(
     scratch: Path,
     *,
     may_refuse: bool = False,
+    answers: Path | None = None,
 ) -> OpenLoop:
-    """Sends at a rate, with Poisson gaps, whatever the server does."""
+    """Sends at a rate, with Poisson gaps, whatever the server does; `answers` gets a line of each
+    answer (openloop.cc)."""
     whole = scratch / "request.bin"
     whole.write_bytes(request.encoded())
-    numbers = [connections, rate_per_s, seconds, 0.3, seed]
+    words = [str(number) for number in (connections, rate_per_s, seconds, 0.3, seed)]
+    words += [str(answers)] if answers is not None else []
     done = subprocess.run(
-        [str(client), str(port), str(whole), *map(str, numbers)],
+        [str(client), str(port), str(whole), *words],
         capture_output=True,
         text=True,
         timeout=seconds + 60,

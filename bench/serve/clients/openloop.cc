@@ -6,7 +6,11 @@
 // slow answer before it sends again, so a stall of the server hides the requests that the stall
 // would have delayed; here they queue, and their wait is part of their latency.
 //
-//   openloop PORT REQUEST_FILE CONNECTIONS RATE_PER_S SECONDS WARMUP_SECONDS SEED
+//   openloop PORT REQUEST_FILE CONNECTIONS RATE_PER_S SECONDS WARMUP_SECONDS SEED [ANSWERS_FILE]
+//
+// ANSWERS_FILE gets a line for each measured answer: when it was sent (CLOCK_MONOTONIC, ns), its
+// latency in ns, what its Server-Timing adds up to from the queue on in us, its status, the
+// model_version that it names, and the float that its last four bytes are.
 //
 // One thread, one epoll, at most one request in flight per connection, Poisson arrivals. The thread
 // sleeps until shortly before an arrival is due and then spins, so that its own wake-up is not
@@ -96,12 +100,44 @@ struct Link {
   std::string head;        // Bytes received until the head is complete.
   int64_t body_left = -1;  // -1 while the head is incomplete.
   bool good = false;
+  std::string answer;  // The whole of it, if it is to be looked at.
 };
+
+// What is written down of an answer.
+struct Seen {
+  int64_t sent_ns;
+  int64_t latency_ns;
+  int64_t server_us;
+  int status;
+  int64_t version;
+  float value;
+};
+
+// The number behind `key`, which stands somewhere in `text`; -1 without it.
+double NumberAfter(std::string_view text, std::string_view key) {
+  const size_t at = text.find(key);
+  return at == std::string_view::npos ? -1 : atof(text.data() + at + key.size());
+}
+
+Seen SeenIn(const std::string& answer, int64_t sent_ns, int64_t latency_ns) {
+  Seen seen{sent_ns, latency_ns, 0, atoi(answer.c_str() + 9), -1, 0};
+  for (const char* phase : {"queue;dur=", "stage;dur=", "run;dur=", "finish;dur=", "send;dur="}) {
+    const double ms = NumberAfter(answer, phase);
+    if (ms > 0) seen.server_us += static_cast<int64_t>(ms * 1000 + 0.5);
+  }
+  seen.version = static_cast<int64_t>(NumberAfter(answer, "\"model_version\":\""));
+  memcpy(&seen.value, answer.data() + answer.size() - sizeof(float), sizeof(float));
+  return seen;
+}
 
 class Client {
  public:
-  Client(int port, std::string request, int connections)
-      : port_(port), request_(std::move(request)), links_(connections), inbox_(kReadBytes) {
+  Client(int port, std::string request, int connections, bool keeps_answers)
+      : port_(port),
+        request_(std::move(request)),
+        keeps_answers_(keeps_answers),
+        links_(connections),
+        inbox_(kReadBytes) {
     epoll_ = epoll_create1(0);
     if (epoll_ < 0) Fail("epoll_create1");
     for (Link& link : links_) Open(link);
@@ -109,6 +145,7 @@ class Client {
 
   void Run(double rate_per_s, int64_t warmup_ns, int64_t measured_ns, uint64_t seed);
   void Print(double rate_per_s) const;
+  void WriteAnswers(const char* path) const;
 
  private:
   void Open(Link& link);
@@ -122,6 +159,8 @@ class Client {
 
   int port_;
   std::string request_;
+  bool keeps_answers_;
+  std::vector<Seen> seen_;
   std::vector<Link> links_;
   std::vector<char> inbox_;
   std::vector<Link*> free_;
@@ -201,6 +240,7 @@ void Client::Consume(Link& link, std::string_view bytes) {
     errno = EPROTO;
     Fail("bytes without a request");
   }
+  if (keeps_answers_) link.answer.append(bytes);
   if (link.body_left < 0) {
     link.head.append(bytes);
     if (!ParseHead(link)) return;
@@ -239,7 +279,9 @@ void Client::Complete(Link& link) {
   if (!link.good) ++non_2xx_;
   if (link.intended_ns >= measure_from_ns_) {
     link.good ? latency_.Add(now - link.intended_ns) : refused_.Add(now - link.sent_ns);
+    if (keeps_answers_) seen_.push_back(SeenIn(link.answer, link.sent_ns, now - link.intended_ns));
   }
+  link.answer.clear();
   link.head.clear();
   link.body_left = -1;
   link.busy = false;
@@ -299,11 +341,23 @@ void Client::Print(double rate_per_s) const {
   printf("]}\n");
 }
 
+void Client::WriteAnswers(const char* path) const {
+  FILE* const file = fopen(path, "w");
+  if (file == nullptr) Fail(path);
+  for (const Seen& seen : seen_) {
+    fprintf(file, "%lld %lld %lld %d %lld %g\n", static_cast<long long>(seen.sent_ns),
+            static_cast<long long>(seen.latency_ns), static_cast<long long>(seen.server_us),
+            seen.status, static_cast<long long>(seen.version), static_cast<double>(seen.value));
+  }
+  if (fclose(file) != 0) Fail(path);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 8) {
-    fprintf(stderr, "usage: openloop PORT REQUEST_FILE CONNECTIONS RATE SECONDS WARMUP_S SEED\n");
+  if (argc != 8 && argc != 9) {
+    fprintf(stderr,
+            "usage: openloop PORT REQUEST_FILE CONNECTIONS RATE SECONDS WARMUP_S SEED [ANSWERS]\n");
     return 2;
   }
   prctl(PR_SET_TIMERSLACK, 1UL);  // The default of 50 us would be most of a small latency.
@@ -315,9 +369,10 @@ int main(int argc, char** argv) {
     fprintf(stderr, "openloop: the request is empty, or a number is not positive\n");
     return 2;
   }
-  Client client(atoi(argv[1]), std::move(request), connections);
+  Client client(atoi(argv[1]), std::move(request), connections, argc == 9);
   client.Run(rate_per_s, static_cast<int64_t>(atof(argv[6]) * kNsPerS),
              static_cast<int64_t>(atof(argv[5]) * kNsPerS), strtoull(argv[7], nullptr, 10));
   client.Print(rate_per_s);
+  if (argc == 9) client.WriteAnswers(argv[8]);
   return 0;
 }
