@@ -14,14 +14,12 @@
 namespace fastserve {
 namespace {
 
-// Every input begins anew: what a sample runs with does not depend on what stands beside it.
-constexpr uint64_t kSeed = 1;
-
 // The bytes of one row.
 std::string RowOf(const WarmUpInput& input, size_t elements) {
   std::string row;
   if (input.content == WarmUpInput::Content::kRandom) {
-    std::mt19937_64 random(kSeed);
+    // The same at every load, and for every input whatever stands beside it.
+    std::mt19937_64 random(elements);
     for (size_t i = 0; i < elements; ++i) AppendRandom(input.type, random, &row);
     return row;
   }
@@ -130,7 +128,9 @@ void Servable::WarmUpSize(int64_t rows, bool all, Nanos end) {
   const int runs_min = all ? 2 : 1;
   std::vector<BatchInput> inputs;
   for (const TensorSpec& spec : inputs_) {
-    WarmUpInput zeros{.name = spec.name, .type = spec.type, .given = {}};
+    WarmUpInput zeros;
+    zeros.name = spec.name;
+    zeros.type = spec.type;
     zeros.shape = has_batch_dimension() ? spec.shape.Row() : spec.shape;
     for (size_t axis = 0; axis < zeros.shape.rank(); ++axis) {
       if (zeros.shape[axis] < 0) zeros.shape.Set(axis, 1);
