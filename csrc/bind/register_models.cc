@@ -10,6 +10,7 @@
 #include "bind/errors.h"
 #include "bind/model.h"
 #include "bind/register.h"
+#include "bind/without_gil.h"
 #include "serving/batching_probe.h"
 
 namespace py = pybind11;
@@ -47,7 +48,7 @@ std::vector<OnnxRuntimeProvider> MakeProviders(const Providers& providers) {
 }
 
 Model OpenOnnx(std::string path, std::string library, int intra_op_threads, int inter_op_threads,
-               std::string optimization, bool spinning, const Providers& providers) {
+               std::string optimization, bool spinning, const Providers& providers, bool gently) {
   OnnxRuntimeOptions options;
   options.model_path = std::move(path);
   options.library_path = std::move(library);
@@ -56,11 +57,7 @@ Model OpenOnnx(std::string path, std::string library, int intra_op_threads, int 
   options.optimization = std::move(optimization);
   options.spinning = spinning;
   options.providers = MakeProviders(providers);
-  Result<std::unique_ptr<Backend>> backend = [&] {
-    const py::gil_scoped_release released;
-    return OpenOnnxRuntime(options);
-  }();
-  return {Take(std::move(backend))};
+  return {Take(WithoutGil(gently, [&] { return OpenOnnxRuntime(options); }))};
 }
 
 int64_t Parameter(const std::map<std::string, std::string>& parameters, const std::string& name,
@@ -88,9 +85,8 @@ Model OpenIdentityModel(const std::vector<TensorSpec>& inputs,
   return {Take(OpenIdentity(std::move(options)))};
 }
 
-std::pair<bool, std::string> Probe(const Model& model, uint64_t seed) {
-  const py::gil_scoped_release released;
-  BatchingVerdict verdict = ProbeBatching(*model.backend, seed);
+std::pair<bool, std::string> Probe(const Model& model, uint64_t seed, bool gently) {
+  BatchingVerdict verdict = WithoutGil(gently, [&] { return ProbeBatching(*model.backend, seed); });
   return {verdict.rows_are_independent, std::move(verdict.why)};
 }
 
@@ -113,11 +109,11 @@ void RegisterModels(py::module_& module) {
                              [](const Model& model) { return model.backend->signature().inputs; })
       .def_property_readonly("outputs",
                              [](const Model& model) { return model.backend->signature().outputs; })
-      .def("probe_batching", &Probe, py::arg("seed") = 0);
+      .def("probe_batching", &Probe, py::arg("seed") = 0, py::kw_only(), py::arg("gently") = false);
   module.def("open_onnxruntime", &OpenOnnx, py::arg("path"), py::kw_only(), py::arg("library"),
              py::arg("intra_op_threads") = 1, py::arg("inter_op_threads") = 1,
              py::arg("optimization") = "all", py::arg("spinning") = false,
-             py::arg("providers") = Providers());
+             py::arg("providers") = Providers(), py::arg("gently") = false);
   module.def("open_identity", &OpenIdentityModel, py::arg("inputs"), py::arg("outputs"),
              py::kw_only(), py::arg("parameters") = std::map<std::string, std::string>());
 }

@@ -14,6 +14,7 @@
 #include "bind/errors.h"
 #include "bind/model.h"
 #include "bind/register.h"
+#include "bind/without_gil.h"
 #include "serving/reaper.h"
 #include "serving/servable.h"
 #include "serving/serving_map.h"
@@ -61,10 +62,12 @@ WarmUpSizes ParseSizes(const std::string& text) {
   return WarmUpSizes::kAll;
 }
 
-void WarmUp(Servable& servable, const std::string& text) {
+void WarmUp(Servable& servable, const std::string& text, bool gently) {
   const WarmUpSizes sizes = ParseSizes(text);
-  const py::gil_scoped_release released;
-  servable.WarmUp(sizes);
+  WithoutGil(gently, [&] {
+    servable.WarmUp(sizes);
+    return true;
+  });
 }
 
 // name, datatype, shape, and the content: "zeros", "random" or bytes.
@@ -94,16 +97,12 @@ WarmUpInput ParseSampleInput(const SampleInput& input) {
 }
 
 void WarmUpWith(Servable& servable, const std::vector<SampleInput>& inputs, int64_t rows,
-                int64_t count) {
+                int64_t count, bool gently) {
   WarmUpSample sample;
   sample.rows = rows;
   sample.count = count;
   for (const SampleInput& input : inputs) sample.inputs.push_back(ParseSampleInput(input));
-  const Status status = [&] {
-    const py::gil_scoped_release released;
-    return servable.WarmUpWith(sample);
-  }();
-  Check(status);
+  Check(WithoutGil(gently, [&] { return servable.WarmUpWith(sample); }));
 }
 
 py::dict Durations(const DurationHistogram& histogram) {
@@ -200,9 +199,10 @@ void RegisterServables(py::module_& module) {
            py::arg("join_requests") = true)
       .def_property_readonly("name", [](const Servable& servable) { return servable.name(); })
       .def_property_readonly("version", &Servable::version)
-      .def("warm_up", &WarmUp, py::arg("sizes") = "powers")
+      .def("warm_up", &WarmUp, py::arg("sizes") = "powers", py::kw_only(),
+           py::arg("gently") = false)
       .def("warm_up_with", &WarmUpWith, py::arg("inputs"), py::kw_only(), py::arg("rows") = 1,
-           py::arg("count") = 1)
+           py::arg("count") = 1, py::arg("gently") = false)
       .def("end_waiting", &Servable::EndWaiting, py::call_guard<py::gil_scoped_release>())
       // The engine, for another servable of it.
       .def_property_readonly("model",

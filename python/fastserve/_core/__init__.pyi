@@ -48,7 +48,7 @@ class Model:
     def inputs(self) -> list[TensorSpec]: ...
     @property
     def outputs(self) -> list[TensorSpec]: ...
-    def probe_batching(self, seed: int = 0) -> tuple[bool, str]:
+    def probe_batching(self, seed: int = 0, *, gently: bool = False) -> tuple[bool, str]:
         """Whether a row's answer is the same alone and in a batch, and a sentence that says why.
 
         Runs the model on random rows, alone and together; True only if every input and output has a
@@ -64,8 +64,10 @@ def open_onnxruntime(
     optimization: str = "all",
     spinning: bool = False,
     providers: Sequence[tuple[str, Mapping[str, str]]] = (),
+    gently: bool = False,
 ) -> Model:
-    """Open an .onnx file with the ONNX Runtime shared library at `library`.
+    """Open an .onnx file with the ONNX Runtime shared library at `library`; `gently`, here and
+    below, on a thread of low priority, which threads of the engine would inherit for ever.
 
     `optimization` is one of "none", "basic", "extended", "all". Raises CoreError: NOT_FOUND for a
     file that is not there, INVALID_ARGUMENT for one that is no ONNX model, FAILED_PRECONDITION for
@@ -109,7 +111,7 @@ class Servable:
     def name(self) -> str: ...
     @property
     def version(self) -> int: ...
-    def warm_up(self, sizes: str = "powers") -> None:
+    def warm_up(self, sizes: str = "powers", *, gently: bool = False) -> None:
         """Run zeros so that the first request is not the slowest and the scheduler knows what a run
         costs: at the batch sizes 1, 2, 4... and the largest for about a second ("powers"), at "all"
         however long that takes, or at "none". A model that fails on zeros is not blamed."""
@@ -119,6 +121,7 @@ class Servable:
         *,
         rows: int = 1,
         count: int = 1,
+        gently: bool = False,
     ) -> None:
         """Run a sample `count` times on each instance: for each input its name, datatype, shape of
         one row (of the whole if the model has no batch dimension), and "zeros", "random" or the

@@ -35,6 +35,7 @@ class ModelDefaults:
     intra_op_threads: int = 1
     queue_depth: int = 1024
     caller_runs: str = "auto"
+    load_priority: str = "low"
     warm_up_sizes: str = "powers"
 
 

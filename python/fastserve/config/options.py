@@ -56,6 +56,7 @@ class Options:
     intra_op_threads: int = 1
     queue_depth: int = 1024
     caller_runs: str = "auto"
+    load_priority: str = "low"
     warm_up_sizes: str = "powers"
     # 64 MiB is Triton's limit; above it, clients should use shared memory.
     body_bytes_max: int = 64 << 20

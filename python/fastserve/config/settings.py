@@ -184,6 +184,9 @@ SETTINGS = (
             "threads of the engine within one run; 0 lets the engine choose"),
     Setting("caller-runs", "caller_runs", _choice("auto", "never"), _MODELS, "auto|never",
             "whether cheap runs may happen on the event loop's thread"),
+    Setting("load-priority", "load_priority", _choice("low", "normal"), _MODELS, "low|normal",
+            "low: a large model is opened and warmed up with what the others leave of the"
+            " processors, which is little on a machine that is busy without a pause"),
     Setting("warm-up-sizes", "warm_up_sizes", _choice(*SIZES), _MODELS, "|".join(SIZES),
             "batch sizes at which zeros run before a model serves. powers: 1, 2, 4... for about a"
             " second; all: every one, however long it takes"),

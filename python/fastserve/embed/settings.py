@@ -32,6 +32,7 @@ class ModelSettings(TypedDict, total=False):
     threads: int
     caller_runs: Literal["auto", "never"]
     warm_up_sizes: Literal["powers", "all", "none"]
+    load_priority: Literal["low", "normal"]
     queue_depth: int
 
 

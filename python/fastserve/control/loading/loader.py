@@ -45,6 +45,10 @@ from fastserve.errors import Error, from_core, not_found
 _LOGGER = logging.getLogger("fastserve")
 
 
+# Opening and warming up less than this is over before anybody would notice.
+_GENTLE_BYTES_MIN = 16 << 20
+
+
 class Counted(Protocol):
     """_core.Servable, or a version that was loaded in several processes."""
 
@@ -113,14 +117,16 @@ class Loader:
         start_ns = time.monotonic_ns()
         files = of_files(source, version)  # Before it is read: a later change is seen as one.
         engine = _same_engine(previous, config, files) if previous is not None else None
+        gently = False
         if engine is None:
             estimate = self.estimate(source, version, config)
             shown_as = f"{source.name}/{version}"
             _LOGGER.debug("%s: loading %s", shown_as, estimate)
             refuse_the_impossible(estimate, shown_as)
             page_in(_files(source, version, config))
+            gently = self._may_be_slow(config) and estimate.bytes >= _GENTLE_BYTES_MIN
         try:
-            opened = self.open(source, version, config, engine)
+            opened = self.open(source, version, config, engine, gently=gently)
             served = opened.served
             servable = _core.Servable(
                 opened.model,
@@ -136,8 +142,8 @@ class Loader:
                 caller_runs=self._defaults.caller_runs,
                 join_requests=served.joins_requests,
             )
-            run_samples(servable, source, config)
-            servable.warm_up(served.warm_up_sizes)
+            run_samples(servable, source, config, gently=gently)
+            servable.warm_up(served.warm_up_sizes, gently=gently)
         except _core.CoreError as error:
             raise from_core(error) from None
         load_ns = time.monotonic_ns() - start_ns
@@ -171,8 +177,14 @@ class Loader:
         version: int,
         config: ModelConfig,
         engine: _core.Model | None = None,
+        *,
+        gently: bool = False,
     ) -> Opened:
-        """Open the model, unless it is open as `engine`, and complete its config. Errors: Error."""
+        """Open the model, unless it is open as `engine`, and complete its config. `gently`: at low
+        priority, for an engine that starts no threads.
+
+        Errors: Error.
+        """
         try:
             if config.backend == "identity":
                 model = _open_identity(config)
@@ -181,15 +193,28 @@ class Loader:
             else:
                 path = model_path(source, version, config)
                 check_readable(path, _shown_as(source, version, config))
-                model = self._open_onnxruntime(path, config)
+                model = self._open_onnxruntime(path, config, gently=gently)
             signature = Signature(model.platform, _tensors(model.inputs), _tensors(model.outputs))
-            served = complete(config, signature, self._defaults, model.probe_batching)
+            served = complete(
+                config,
+                signature,
+                self._defaults,
+                lambda: model.probe_batching(gently=gently),
+            )
             check_files(source, config)
         except _core.CoreError as error:
             raise from_core(error) from None
         return Opened(model, model.platform, signature, served)
 
-    def _open_onnxruntime(self, path: Path, config: ModelConfig) -> _core.Model:
+    def _may_be_slow(self, config: ModelConfig) -> bool:
+        """Threads that an engine starts would keep the priority of who opens it for ever."""
+        has_no_threads = (self._intra_op_threads(config), _inter_op_threads(config)) == (1, 1)
+        is_low = self._defaults.load_priority == "low"
+        return is_low and has_no_threads and not config.providers
+
+    def _open_onnxruntime(
+        self, path: Path, config: ModelConfig, *, gently: bool = False
+    ) -> _core.Model:
         return _core.open_onnxruntime(
             str(path),
             library=onnxruntime_library(),
@@ -200,6 +225,7 @@ class Loader:
                 integer_parameter(config, "session.intra_op.allow_spinning", 0, maximum=1)
             ),
             providers=config.providers,
+            gently=gently,
         )
 
     def _intra_op_threads(self, config: ModelConfig) -> int:

@@ -57,11 +57,13 @@ def _check_file(source: ModelSource, config: ModelConfig, item: WarmUpInput, row
         )
 
 
-def run_samples(servable: _core.Servable, source: ModelSource, config: ModelConfig) -> None:
+def run_samples(
+    servable: _core.Servable, source: ModelSource, config: ModelConfig, *, gently: bool = False
+) -> None:
     """Errors: why a sample does not run, with file, line and the sample's name."""
     for sample in config.warm_up:
         try:
-            _run(servable, source, sample)
+            _run(servable, source, sample, gently=gently)
         except OSError as error:
             raise config.source.wrong(sample.where, f"{error.filename}: {error.strerror}") from None
         except _core.CoreError as error:
@@ -72,7 +74,9 @@ def run_samples(servable: _core.Servable, source: ModelSource, config: ModelConf
             ) from None
 
 
-def _run(servable: _core.Servable, source: ModelSource, sample: WarmUpSample) -> None:
+def _run(
+    servable: _core.Servable, source: ModelSource, sample: WarmUpSample, *, gently: bool
+) -> None:
     inputs = [
         (
             item.name,
@@ -82,7 +86,7 @@ def _run(servable: _core.Servable, source: ModelSource, sample: WarmUpSample) ->
         )
         for item in sample.inputs
     ]
-    servable.warm_up_with(inputs, rows=sample.rows, count=sample.count)
+    servable.warm_up_with(inputs, rows=sample.rows, count=sample.count, gently=gently)
 
 
 def _path(source: ModelSource, item: WarmUpInput) -> Path:

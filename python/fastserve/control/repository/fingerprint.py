@@ -55,14 +55,17 @@ def _entry(path: str, stat: os.stat_result) -> tuple[str, int, int, int]:
 
 def walk(path: Path) -> Iterator[tuple[str, os.stat_result]]:
     """The files of a version, which may be one itself. Errors: OSError."""
-    stat = os.stat(path)
-    if not os.path.isdir(path):
-        yield str(path), stat
-        return
+    try:
+        yield from _walk(os.fspath(path))
+    except NotADirectoryError:
+        yield os.fspath(path), os.stat(path)
+
+
+def _walk(path: str) -> Iterator[tuple[str, os.stat_result]]:
     with os.scandir(path) as entries:
         for entry in entries:
             if entry.is_dir():
-                yield from walk(Path(entry.path))
+                yield from _walk(entry.path)
             elif entry.is_file():
                 yield entry.path, entry.stat()
 

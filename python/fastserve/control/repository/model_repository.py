@@ -10,6 +10,7 @@ names are looked at here: no config is read and no model opened.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -176,7 +177,7 @@ def _discover_one(path: Path, may_be_empty: bool) -> list[ModelSource]:
             return [_file(path)]
         if _is_model(path):
             return [_model(path)]
-        models = sorted(p for p in path.iterdir() if p.is_dir() and not _is_hidden(p.name))
+        models = [path / name for name in _directories(path) if not _is_hidden(name)]
     except OSError as error:
         raise Error("PERMISSION_DENIED", f"{error.filename or path}: {error.strerror}") from None
     if not models and not may_be_empty:
@@ -199,26 +200,35 @@ def _file(path: Path) -> ModelSource:
     return ModelSource(path.stem, path, {1: path}, is_file=True)
 
 
-def _versions(path: Path) -> dict[int, Path]:
-    return {
-        int(child.name): child
-        for child in sorted(path.iterdir())
-        if child.is_dir() and is_version(child.name)
-    }
+def _directories(path: Path) -> list[str]:
+    """Names, in order. A repository of hundreds of models is looked at again and again, which is
+    why nothing is asked twice here. Errors: OSError."""
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if _is_directory(entry))
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """A link that leads nowhere, or to itself, is none."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
 
 
 _ALMOST_A_VERSION = re.compile(r"v?\d[\d.]*", re.ASCII | re.IGNORECASE)
 
 
-def _passed_over(path: Path) -> tuple[str, ...]:
+def _passed_over(model: str, directories: Sequence[str]) -> tuple[str, ...]:
     """Directories that somebody may have meant to be versions."""
     return tuple(
         one_line(
-            f"{path.name}/{child.name} is no version: expected an integer from 1 without zeros"
-            " before it; it is passed over"
+            f"{model}/{name} is no version: expected an integer from 1 without zeros before it; it"
+            " is passed over"
         )
-        for child in sorted(path.iterdir())
-        if _ALMOST_A_VERSION.fullmatch(child.name) and not is_version(child.name) and child.is_dir()
+        for name in directories
+        if _ALMOST_A_VERSION.fullmatch(name) and not is_version(name)
     )
 
 
@@ -233,8 +243,11 @@ def _is_model(path: Path) -> bool:
     """
     if (path / CONFIG_FILENAME).is_file():
         return True
-    versions = _versions(path).values()
-    return any(not (v / CONFIG_FILENAME).is_file() and not _versions(v) for v in versions)
+    versions = [path / name for name in _directories(path) if is_version(name)]
+    return any(
+        not (v / CONFIG_FILENAME).is_file() and not any(map(is_version, _directories(v)))
+        for v in versions
+    )
 
 
 def _model(path: Path) -> ModelSource:
@@ -246,10 +259,13 @@ def _model(path: Path) -> ModelSource:
     path = path if path.name not in ("", "..") else path.resolve()
     config = path / CONFIG_FILENAME
     try:
-        versions, warnings = _versions(path), _passed_over(path)
+        directories = _directories(path)
         found = config if config.is_file() else None
     except OSError as error:
         return ModelSource(path.name, path, problem=f"{path}: {error.strerror}")
+    versions = {int(name): path / name for name in directories if is_version(name)}
+    versions = dict(sorted(versions.items()))
+    warnings = _passed_over(path.name, directories)
     problem = ""
     if not versions:
         problem = f"{path.name}: no version directory in it; expected {path.name}/1/model.onnx"
