@@ -44,6 +44,7 @@ void Exchange::Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept {
   wants_timing = false;
   notes_end = false;
   head_bytes = 0;
+  version_asked.clear();
   method.clear();
   path.clear();
   body_bytes = 0;

@@ -55,6 +55,7 @@ class Exchange final : public CompletionLink, public ResponseSink {
   size_t deadline_index = kNoDeadline;  // In the gateway's DeadlineList.
 
   // From the head.
+  std::string version_asked;  // As the path names it.
   std::optional<uint64_t> inference_header_length;
   Nanos timeout = kNever;  // From the request's arrival.
   bool wants_timing = false;

@@ -209,7 +209,10 @@ void Gateway::SweepServablesOfTheLate(Nanos now) {
 
 size_t Gateway::Sweep(Nanos now) {
   Nanos earliest = kNever;
+  const uint64_t changes = serving_map_->changes();
+  const bool has_changed = changes != std::exchange(changes_seen_, changes);
   connections_.ForEach([&](Connection& connection) {
+    if (has_changed) connection.FindServableAgain();
     connection.CheckDeadline(now);
     earliest = std::min(earliest, connection.deadline_ns());
   });

@@ -95,7 +95,8 @@ class Gateway {
   void Drain(bool signalled);
   // What ScheduleWakeUp asked for: answers requests that are late.
   void WakeUp(Nanos now);
-  // Closes the connections whose time is up; returns how many are open.
+  // Closes the connections whose time is up, and lets go of versions that were retired while
+  // requests for them arrive; returns how many are open.
   size_t Sweep(Nanos now);
   // Gives back the memory that is kept for the next requests, here and in the models; returns how
   // many bytes. They pay for new pages: for a loop that has been quiet for a while.
@@ -163,6 +164,7 @@ class Gateway {
   std::vector<Touched> touched_;  // In this iteration, each once.
   size_t in_flight_ = 0;
   size_t abandoned_ = 0;       // Of those.
+  uint64_t changes_seen_ = 0;  // Of the map, by the last sweep.
   Nanos wake_up_ns_ = kNever;  // Scheduled.
   bool iteration_is_scheduled_ = false;
   bool is_draining_ = false;

@@ -167,6 +167,7 @@ void Connection::BeginRequest() {
   const Route route = FindRoute(head_.method, head_.target, &storage);
   if (route.is_infer) {
     exchange_->servable = gateway_.serving_.Find(route.model, route.version);
+    exchange_->version_asked = route.version;
     exchange_->inference_header_length = head_.inference_header_length;
     exchange_->wants_timing = head_.wants_timing;
     exchange_->notes_end = head_.wants_timing || gateway_.access_log_.enabled();
@@ -196,6 +197,19 @@ void Connection::CheckInference() {
   } else if (head_.inference_timeout_ms > 0) {
     exchange_->timeout = static_cast<Nanos>(head_.inference_timeout_ms) * kMillisecond;
   }
+}
+
+void Connection::FindServableAgain() {
+  const bool is_receiving = state_ == State::kBody || state_ == State::kChunks;
+  if (!is_receiving || !exchange_->servable) return;
+  Guarded([this] {
+    const std::string& model = exchange_->servable->name();
+    ServableHandle current = gateway_.serving_.Find(model, exchange_->version_asked);
+    if (current == nullptr && refusal_.status == 0) {
+      refusal_ = {503, StrCat("model '", model, "' was unloaded while the request arrived")};
+    }
+    exchange_->servable = std::move(current);
+  });
 }
 
 void Connection::BeginControl() {

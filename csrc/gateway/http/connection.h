@@ -100,6 +100,9 @@ class Connection {
   void PauseWriting();
   void ResumeWriting();
 
+  // The map of what is served has changed: a request whose body still arrives is for the version
+  // that its path names now. So one that dawdles keeps no version that was retired.
+  void FindServableAgain();
   // Called when the deadline of the present phase may have passed.
   void CheckDeadline(Nanos now);
   Nanos deadline_ns() const { return deadline_ns_; }

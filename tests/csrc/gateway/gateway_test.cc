@@ -193,5 +193,48 @@ TEST(Gateway, MayGoWhileAnEngineRuns) {
   EXPECT_TRUE(left.expired());
 }
 
+// Half of a request, whose client takes its time, while its model's version is replaced.
+TEST(Gateway, LetsGoOfARetiredVersionWhileARequestForItArrives) {
+  FakeLoop loop;
+  ServableHandle first = Serve(EchoBackend(), Named("m"));
+  const std::weak_ptr<Servable> left = first;
+  loop.map->Publish(std::exchange(first, nullptr));
+  FakeSocket& socket = loop.Connect();
+  const std::string request = PostFloats();
+  socket.Feed(request.substr(0, request.size() / 2));
+  loop.gateway->Sweep(NowNanos());
+  EXPECT_FALSE(left.expired());
+  ServableOptions options = Named("m");
+  options.version = 2;
+  loop.map->Publish(Serve(EchoBackend(), options));
+  ASSERT_TRUE(loop.map->Retire("m", 1).ok());
+  EXPECT_FALSE(left.expired());
+  loop.gateway->Sweep(NowNanos());
+  EXPECT_TRUE(left.expired());
+  socket.Feed(request.substr(request.size() / 2));
+  loop.RunUntilIdle();
+  const auto answers = AnswersOf(socket.sent);
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_NE(answers[0].body.find("\"model_version\":\"2\""), std::string::npos) << answers[0].body;
+  loop.ExpectNothingHeld();
+}
+
+TEST(Gateway, AnswersARequestWhoseVersionWentWhileItArrived) {
+  FakeLoop loop;
+  loop.map->Publish(Serve(EchoBackend(), Named("m")));
+  FakeSocket& socket = loop.Connect();
+  const std::string request = PostFloats();
+  socket.Feed(request.substr(0, request.size() - 1));
+  ASSERT_TRUE(loop.map->Retire("m", 1).ok());
+  loop.gateway->Sweep(NowNanos());
+  socket.Feed(request.substr(request.size() - 1));
+  socket.Feed(PostFloats());
+  loop.RunUntilIdle();
+  const auto answers = AnswersOf(socket.sent);
+  ASSERT_GE(answers.size(), 1u);
+  EXPECT_EQ(answers[0].status, 503);
+  EXPECT_NE(answers[0].body.find("was unloaded while the request arrived"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace fastserve

@@ -1,8 +1,6 @@
 #include "serving/reaper.h"
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <thread>
@@ -77,29 +75,6 @@ TEST(Reaper, WaitsForWhatWasLetGoOfBefore) {
   tracked.Make().reset();
   EXPECT_TRUE(reaper.WaitUntil(kNever));
   EXPECT_EQ(tracked.destroyed, 1);
-}
-
-// The parent's reaper is not there in the child, which has one of its own for its own servables.
-TEST(Reaper, IsAnotherInAChildOfFork) {
-  Tracked of_parent;
-  ServableHandle inherited = of_parent.Make();
-  const pid_t child = fork();
-  if (child == 0) {
-    alarm(20);  // Whoever waits for a thread that is not there waits for ever.
-    const std::shared_ptr<Departure> departure = inherited->departure();
-    inherited.reset();
-    bool is_fine = departure->is_gone() && of_parent.destroyed == 0;
-    Tracked own;
-    own.Make().reset();
-    is_fine &= (*Reaper::OfProcess())->WaitUntil(kNever) && own.destroyed == 1;
-    _exit(is_fine ? 0 : 1);
-  }
-  int status = 0;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  EXPECT_EQ(status, 0);
-  inherited.reset();
-  EXPECT_TRUE((*Reaper::OfProcess())->WaitUntil(kNever));
-  EXPECT_EQ(of_parent.destroyed, 1);
 }
 
 // A loop that sleeps has looked long ago, and keeps nothing alive for it.

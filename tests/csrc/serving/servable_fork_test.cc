@@ -105,5 +105,32 @@ TEST(ServableFork, LetsTheChildMakeItsOwn) {
 }
 #endif  // FS_THREAD_SANITIZER
 
+// What is the parent's goes at once in the child, where nothing of it may be waited for.
+TEST(ServableFork, IsGoneInTheChildWhenItIsLetGoOf) {
+  auto servable = ServeUnawaited(FloatBackend(), UpTo(8));
+  const std::shared_ptr<Departure> departure = servable->departure();
+  const int code = ExitCodeOfChild([&] {
+    servable.reset();
+    return departure->is_gone() ? 0 : 1;
+  });
+  EXPECT_EQ(code, 0);
+  EXPECT_FALSE(departure->is_gone());
+  servable.reset();
+  EXPECT_TRUE(departure->WaitUntil(kNever));
+}
+
+#ifndef FS_THREAD_SANITIZER  // It allows no thread in such a child.
+TEST(ServableFork, HasAReaperOfItsOwnInTheChild) {
+  auto inherited = ServeUnawaited(FloatBackend(), UpTo(8));
+  const int code = ExitCodeOfChild([] {
+    auto own = ServeUnawaited(FloatBackend(), UpTo(8));
+    const std::shared_ptr<Departure> departure = own->departure();
+    own.reset();
+    return departure->WaitUntil(kNever) && (*Reaper::OfProcess())->WaitUntil(kNever) ? 0 : 1;
+  });
+  EXPECT_EQ(code, 0);
+}
+#endif
+
 }  // namespace
 }  // namespace fastserve
