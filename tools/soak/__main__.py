@@ -1,8 +1,9 @@
 """Mixed, hostile and overloaded traffic against one server for a long time: `make soak`.
 
-Every minute is a cycle: mixed traffic with hostile clients beside it, then three times of what the
-slow model can do, then quiet, in which what the server holds is sampled. At the end nothing may be
-lost or wrong, nothing may have grown, and the server must drain. The report goes to build/soak/.
+Every minute is a cycle: mixed traffic with hostile clients and hot swaps beside it, then three
+times of what the slow model can do, then quiet, in which what the server holds is sampled. At the
+end nothing may be lost or wrong, nothing may have grown, and the server must drain. The report goes
+to build/soak/.
 """
 
 from __future__ import annotations
@@ -26,9 +27,13 @@ from tests.served import Repository, Server
 from tools.soak import watch
 from tools.soak.clients import Clients
 from tools.soak.requests import SLOW_S, Requests, make_models
+from tools.soak.versions import SWAP_GAP_S, Versions
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = ("--queue-depth", "16", "--max-queue-delay", "1ms")
+FLAGS = (
+    "--queue-depth", "16", "--max-queue-delay", "1ms", "--model-control", "explicit",
+    "--load-model", "*",
+)  # fmt: skip
 STEADY = 4
 SESSION_REQUESTS = 20
 SAMPLE_EVERY_S = 10.0
@@ -38,11 +43,12 @@ GARBAGE_GAP_S, LEAVER_GAP_S, DAWDLER_GAP_S = 0.2, 0.3, 3.0
 
 
 class Soak:
-    def __init__(self, server: Server, rate_per_s: float, seed: int) -> None:
+    def __init__(self, server: Server, models: Path, rate_per_s: float, seed: int) -> None:
         chance = random.Random(seed)
         self.clients = Clients(server.port, Requests(chance), chance)
         self.samples: list[watch.Sample] = []
         self._server = server
+        self.versions = Versions(server, models, self.clients.ledger)
         self._gap_s = STEADY / rate_per_s
         self._chance = chance
         self._awake = asyncio.Event()
@@ -57,6 +63,7 @@ class Soak:
             asyncio.create_task(self._keep_on(self.clients.garbage, GARBAGE_GAP_S)),
             asyncio.create_task(self._keep_on(self.clients.leaver, LEAVER_GAP_S)),
             asyncio.create_task(self._keep_on(self.clients.dawdler, DAWDLER_GAP_S)),
+            asyncio.create_task(self._keep_on(self.versions.next, SWAP_GAP_S)),
         ]
         try:
             await self._mixed(min(WARM_S, seconds))
@@ -142,6 +149,7 @@ def report_of(soak: Soak, first: watch.Sample, last: watch.Sample) -> dict[str, 
         **figures,
         "answers": {str(status): count for status, count in sorted(ledger.statuses.items())},
         "right": ledger.right,
+        "swaps": soak.versions.swaps,
         "clients": dict(ledger.kinds),
         "lost": [text for text in ledger.lost if text],
         "wrong": [text for text in ledger.wrong if text],
@@ -150,15 +158,15 @@ def report_of(soak: Soak, first: watch.Sample, last: watch.Sample) -> dict[str, 
 
 
 def soak(seconds: float, rate_per_s: float, seed: int) -> dict[str, Any]:
-    async def against(server: Server) -> dict[str, Any]:
-        running = Soak(server, rate_per_s, seed)
+    async def against(server: Server, models: Repository) -> dict[str, Any]:
+        running = Soak(server, models.path, rate_per_s, seed)
         return report_of(running, *await running.run(seconds))
 
     with tempfile.TemporaryDirectory() as folder:
         models = Repository(Path(folder) / "models")
         make_models(models)
         with Server(models.path, *FLAGS) as server:
-            report = asyncio.run(against(server))
+            report = asyncio.run(against(server, models))
             server.check_healthy()
             server.end()
             if "nothing was cut off" not in server.log_text():

@@ -44,6 +44,8 @@ def make_models(repository: Repository) -> None:
     repository.add("identity_fp32")
     repository.add("identity_bytes")
     repository.add_made("mlp", made.mlp())
+    repository.add_made("swapped", made.scaled(1))
+    repository.add_made("coming", made.scaled(1))
 
 
 class Requests:
@@ -58,6 +60,7 @@ class Requests:
             *[self.small_binary] * 4,
             *[self.batched] * 4,
             *[self.mlp] * 4,
+            *[self.swapped] * 4,
             self.strings,
             self.large_binary,
             self.large_json,
@@ -107,6 +110,19 @@ class Requests:
         (expected,) = self._mlp.run(None, {self._mlp.get_inputs()[0].name: array})
         tensors = [kserve.tensor(self._mlp.get_inputs()[0].name, array)]
         return _asked("mlp", _json(number, tensors, {}), number, expected, MLP_TOLERANCE)
+
+    def swapped(self, number: int) -> Asked:
+        """Whatever version answers, its numbers must be its own."""
+        array = _array(number, 2)
+        body = _json(number, [kserve.tensor("x", array)], {})
+
+        def check(answer: Answer) -> None:
+            assert answer.json["id"] == str(number)
+            (output,) = answer.json["outputs"]
+            expected = array * np.float32(int(answer.json["model_version"]))
+            np.testing.assert_allclose(np.reshape(output["data"], (1, 2)), expected, rtol=1e-6)
+
+        return Asked(post("swapped", body), check)
 
     def unknown_model(self, number: int) -> Asked:
         return _refused(post(f"nobody{number}", b"{}"), 404)
