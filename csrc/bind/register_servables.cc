@@ -182,10 +182,7 @@ bool WaitWithoutGil(std::optional<double> timeout_s, Done done) {
   }
 }
 
-bool Reap(double timeout_s) {
-  Reaper* const reaper = Take(Reaper::OfProcess());
-  return WaitWithoutGil(timeout_s, [&](Nanos deadline) { return reaper->WaitUntil(deadline); });
-}
+bool Reap(double timeout_s) { return WaitWithoutGil(timeout_s, &Reaper::WaitForAllUntil); }
 
 }  // namespace
 

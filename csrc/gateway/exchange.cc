@@ -44,7 +44,9 @@ void Exchange::Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept {
   wants_timing = false;
   notes_end = false;
   head_bytes = 0;
+  model_asked.clear();
   version_asked.clear();
+  map_changes = 0;
   method.clear();
   path.clear();
   body_bytes = 0;

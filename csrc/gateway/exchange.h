@@ -55,7 +55,10 @@ class Exchange final : public CompletionLink, public ResponseSink {
   size_t deadline_index = kNoDeadline;  // In the gateway's DeadlineList.
 
   // From the head.
-  std::string version_asked;  // As the path names it.
+  // As the path names them; the model's only once the map has changed meanwhile.
+  std::string model_asked;
+  std::string version_asked;
+  uint64_t map_changes = 0;  // When `servable` was found.
   std::optional<uint64_t> inference_header_length;
   Nanos timeout = kNever;  // From the request's arrival.
   bool wants_timing = false;

@@ -93,6 +93,12 @@ bool Reaper::WaitUntil(Nanos deadline) {
   });
 }
 
+bool Reaper::WaitForAllUntil(Nanos deadline) {
+  // SYNC(reaper-made): pairs with the exchange in OfProcess.
+  Reaper* const reaper = of_process.load(std::memory_order_acquire);
+  return reaper == nullptr || reaper->WaitUntil(deadline);
+}
+
 void* Reaper::Main(void* self) {
   Reaper& reaper = *static_cast<Reaper*>(self);
   pthread_setname_np(pthread_self(), "fs-reaper");

@@ -51,6 +51,8 @@ class Reaper {
 
   // Whether all that was taken before this call is destroyed by `deadline`.
   bool WaitUntil(Nanos deadline) FS_EXCLUDES(mutex_);
+  // The same of this process's, if it has one.
+  static bool WaitForAllUntil(Nanos deadline);
 
  private:
   Reaper() : generation_(ForkGeneration()) {}

@@ -5,9 +5,8 @@
 //   ...
 //   Status status = servable->Bind(inputs, &request);     // names, types and shapes are checked
 //   servable->Submit(std::move(request));                 // queued; nobody was woken yet
-//   budget -= servable->RunHere(budget);                  // the end of the loop's iteration:
-//                                                         // run here what is cheap, wake for the
-//                                                         rest
+//   budget -= servable->RunHere(budget);                  // the end of the loop's iteration: run
+//                                                         // what is cheap, wake for the rest
 //
 // Threads: any, WarmUp best before it is published. It is destroyed on the Reaper's thread,
 // wherever its last ServableHandle goes.

@@ -127,6 +127,8 @@ ServingMap::Reader::Reader(const ServingMap& map) : map_(map) {
 }
 
 ServingMap::Reader::~Reader() {
+  // In the child of a fork another thread may hold the mutex for ever, and nothing is served there.
+  if (ForkedSince(generation_)) return;
   const MutexLock lock(map_.mutex_);
   std::erase(map_.readers_, this);
 }

@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "base/annotations.h"
+#include "base/fork.h"
 #include "base/status.h"
 #include "serving/servable.h"
 
@@ -53,8 +54,7 @@ class ServingMap {
   Status Route(const std::string& name, std::map<std::string, int64_t> labels,
                std::optional<int64_t> default_version) FS_EXCLUDES(writing_, mutex_);
 
-  // Stops finding it; what is in flight finishes. Returns what was retired, so that the caller
-  // decides where it is destroyed. Errors: NOT_FOUND.
+  // Stops finding it; what is in flight finishes. Returns what was retired. Errors: NOT_FOUND.
   Result<ServableHandle> Retire(const std::string& name, int64_t version)
       FS_EXCLUDES(writing_, mutex_);
 
@@ -106,6 +106,7 @@ class ServingMap {
     friend class ServingMap;
 
     const ServingMap& map_;
+    const uint32_t generation_ = ForkGeneration();
     Mutex mutex_;  // Only ever waited for while the map changes.
     std::shared_ptr<const Models> models_ FS_GUARDED_BY(mutex_);
   };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.conformance import made
 from tests.conformance.controlled import Controlled, eventually
-from tests.served import Repository, Server
+from tests.served import HOST, Repository, Server
 
 ALL = "version_policy { all { } }"
 LOOPS = pytest.mark.parametrize(
@@ -192,6 +193,24 @@ def _load_s(controlled: Controlled) -> float:
         if line.startswith('fastserve_model_load_duration_seconds{model="m",version="2"}')
     ]  # fmt: skip
     return float(line.rsplit(" ", 1)[1])
+
+
+# A client that takes its time must not keep a version that nobody else may use any more.
+def test_a_slow_upload_is_answered_by_the_version_that_is_served_when_it_is_there(controlled):
+    body = json.dumps(
+        {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 1]}]}
+    ).encode()
+    head = f"POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((HOST, controlled.server.port), timeout=30) as connection:
+        connection.sendall(head.encode() + body[:20])
+        # It has arrived: another request on the same loop was answered after it.
+        assert controlled.ask() == (2, 2)
+        controlled.put("m", 3, made.scaled(3))
+        controlled.client.load_model("m")
+        eventually(lambda: controlled.index()["m"].get("2") == "UNAVAILABLE", "the end of 2")
+        connection.sendall(body[20:])
+        answer = connection.recv(65536).decode()
+    assert '"model_version":"3"' in answer
 
 
 def test_what_changes_can_be_followed(controlled):

@@ -166,6 +166,7 @@ void Connection::BeginRequest() {
   std::string storage;
   const Route route = FindRoute(head_.method, head_.target, &storage);
   if (route.is_infer) {
+    exchange_->map_changes = gateway_.serving_map_->changes();
     exchange_->servable = gateway_.serving_.Find(route.model, route.version);
     exchange_->version_asked = route.version;
     exchange_->inference_header_length = head_.inference_header_length;
@@ -200,16 +201,17 @@ void Connection::CheckInference() {
 }
 
 void Connection::FindServableAgain() {
-  const bool is_receiving = state_ == State::kBody || state_ == State::kChunks;
-  if (!is_receiving || !exchange_->servable) return;
-  Guarded([this] {
-    const std::string& model = exchange_->servable->name();
-    ServableHandle current = gateway_.serving_.Find(model, exchange_->version_asked);
-    if (current == nullptr && refusal_.status == 0) {
-      refusal_ = {503, StrCat("model '", model, "' was unloaded while the request arrived")};
-    }
-    exchange_->servable = std::move(current);
-  });
+  if (state_ != State::kBody && state_ != State::kChunks) return;
+  Guarded([this] { FindServable(); });
+}
+
+// The version that the path names now. None: it may come back before the body is there.
+void Connection::FindServable() {
+  Exchange& exchange = *exchange_;
+  if (exchange.servable) exchange.model_asked = exchange.servable->name();
+  if (exchange.model_asked.empty()) return;
+  exchange.map_changes = gateway_.serving_map_->changes();
+  exchange.servable = gateway_.serving_.Find(exchange.model_asked, exchange.version_asked);
 }
 
 void Connection::BeginControl() {
@@ -299,7 +301,10 @@ void Connection::Dispatch() {
     return GoOn();
   }
   if (control_ != nullptr) return DispatchControl();
-  Status status = gateway_.codec_.DecodeRequest(*exchange_, now_);
+  if (exchange_->map_changes != gateway_.serving_map_->changes()) FindServable();
+  Status status = exchange_->servable ? gateway_.codec_.DecodeRequest(*exchange_, now_)
+                                      : Unavailable("model '", exchange_->model_asked,
+                                                    "' was unloaded while the request arrived");
   if (status.ok()) return gateway_.Submit(exchange_, now_);
   CountFailure(status.code());
   AnswerError(HttpStatusOf(status.code()), status.message());

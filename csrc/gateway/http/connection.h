@@ -127,6 +127,7 @@ class Connection {
   friend class ConnectionList;
   enum class State : uint8_t { kHead, kBody, kChunks, kBusy, kLingering, kClosed };
 
+  void FindServable();
   void TakeReceived(size_t bytes);
   // Takes as much of `data` as it can now; returns how much.
   size_t Consume(std::string_view data);

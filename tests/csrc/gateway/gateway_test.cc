@@ -115,7 +115,7 @@ TEST(Gateway, GivesBackTheMemoryThatItKeptAndServesOn) {
 }
 
 // A slow upload is answered by the version that its head found, which is retired meanwhile.
-TEST(Gateway, KeepsARetiredVersionForWhoIsStillUploading) {
+TEST(Gateway, KeepsNoRetiredVersionForWhoIsStillUploading) {
   FakeLoop loop;
   bool is_gone = false;
   {
@@ -142,7 +142,7 @@ TEST(Gateway, KeepsARetiredVersionForWhoIsStillUploading) {
   EXPECT_FALSE(is_gone);
   slow.Feed(std::string_view(request).substr(request.size() - 5));
   loop.RunUntilIdle();
-  EXPECT_NE(slow.sent.find("\"model_version\":\"1\""), std::string::npos) << slow.sent;
+  EXPECT_NE(slow.sent.find("\"model_version\":\"2\""), std::string::npos) << slow.sent;
   EXPECT_TRUE(is_gone) << "nobody needs it any more";
   slow.Feed(Post("/v2/models/m/versions/1/infer", FloatsJson()));
   EXPECT_EQ(loop.controls.size(), 1u);
@@ -217,6 +217,25 @@ TEST(Gateway, LetsGoOfARetiredVersionWhileARequestForItArrives) {
   ASSERT_EQ(answers.size(), 1u);
   EXPECT_NE(answers[0].body.find("\"model_version\":\"2\""), std::string::npos) << answers[0].body;
   loop.ExpectNothingHeld();
+}
+
+// Without a sweep in between, and also if nothing was served for a while.
+TEST(Gateway, BindsARequestToTheVersionThatIsServedWhenItIsThere) {
+  FakeLoop loop;
+  loop.map->Publish(Serve(EchoBackend(), Named("m")));
+  const std::string request = PostFloats();
+  FakeSocket& socket = loop.Connect();
+  socket.Feed(request.substr(0, request.size() / 2));
+  ASSERT_TRUE(loop.map->Retire("m", 1).ok());
+  loop.gateway->Sweep(NowNanos());
+  ServableOptions options = Named("m");
+  options.version = 2;
+  loop.map->Publish(Serve(EchoBackend(), options));
+  socket.Feed(request.substr(request.size() / 2));
+  loop.RunUntilIdle();
+  const auto answers = AnswersOf(socket.sent);
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_NE(answers[0].body.find("\"model_version\":\"2\""), std::string::npos) << answers[0].body;
 }
 
 TEST(Gateway, AnswersARequestWhoseVersionWentWhileItArrived) {

@@ -1,5 +1,6 @@
 """A model that is changed while it is served: what is new comes, then what is old goes."""
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,8 +8,10 @@ import pytest
 
 from fastserve import _core
 from fastserve.control.manager import Manager
+from fastserve.control.policy import availability_preserving, resource_preserving
 from fastserve.control.repository.model_repository import ModelRepository
 from fastserve.control.state import State
+from fastserve.control.state_file import ModelState
 from fastserve.errors import Error
 from tests.python.control.test_manager import IDENTITY, FailingLoader, states
 
@@ -18,11 +21,13 @@ TIMEOUT_S = 30
 class Served:
     """A repository whose models are changed while they are served."""
 
-    def __init__(self, path, *failing):
+    def __init__(self, path, *failing, policy=availability_preserving, remembered=None):
         self.path = path
         self.map = _core.ServingMap()
         self.loader = FailingLoader(*failing)
-        self.manager = Manager((), self.map, self.loader)
+        self.manager = Manager(
+            (), self.map, self.loader, policy=policy, remembered=remembered or {}
+        )
         self.warnings = []
 
     def write(self, *versions, config=IDENTITY):
@@ -145,3 +150,106 @@ def test_loads_of_one_model_at_once_take_turns(served):
         models = list(pool.map(lambda _: served.apply(), range(40)))
     assert all(model is models[0] for model in models)
     assert len(served.loader.threads) == 1
+
+
+# -- Where memory is short ---------------------------------------------------------------------
+
+
+def test_an_old_version_is_gone_before_its_successor_comes(tmp_path, monkeypatch):
+    served = Served(tmp_path, policy=resource_preserving)
+    served.write(1)
+    served.apply()
+    seen = []
+    original = served.loader.load
+
+    def load(source, version, config, previous=None):
+        seen.append((version, states(served.manager.models["m"]), previous))
+        return original(source, version, config, previous)
+
+    monkeypatch.setattr(served.loader, "load", load)
+    served.write(1, 2)
+    assert states(served.apply()) == {1: State.RETIRED, 2: State.READY}
+    assert seen == [(2, {1: State.RETIRED, 2: State.LOADING}, None)]
+
+
+def test_a_version_that_changed_makes_room_for_itself(tmp_path):
+    served = Served(tmp_path, policy=resource_preserving)
+    served.write(1)
+    served.apply()
+    served.write(1, config=IDENTITY + "max_batch_size: 4")
+    model = served.apply()
+    assert states(model) == {1: State.READY}
+    assert model.loaded[1].served.max_batch_size == 4
+    # What fails is gone then: that is the price.
+    served.loader.failing = (1,)
+    served.write(1, config=IDENTITY)
+    with pytest.raises(Error, match="version 1 is broken"):
+        served.apply()
+    assert states(model) == {1: State.FAILED}
+
+
+# -- What goes wrong on disk -------------------------------------------------------------------
+
+
+def test_a_version_that_vanishes_while_it_is_loaded_leaves_the_old_one(tmp_path, monkeypatch):
+    served = Served(tmp_path)
+    served.write(1)
+    served.apply()
+    served.write(1, 2, config="")  # An ONNX model, whose file is looked for.
+    original = served.loader.load
+
+    def load(source, version, config, previous=None):
+        shutil.rmtree(source.versions[version])
+        return original(source, version, config, previous)
+
+    monkeypatch.setattr(served.loader, "load", load)
+    with pytest.raises(Error, match="m/2"):
+        served.apply()
+    model = served.manager.models["m"]
+    assert states(model)[2] is State.FAILED
+    assert model.default_version() == 1
+
+
+def test_times_of_another_age_are_times_like_any_other(served):
+    served.write(1)
+    served.apply()
+    first = served.manager.models["m"].loaded[1]
+    for seconds in (0, 1, 2**33):
+        os.utime(served.path / "m" / "config.pbtxt", (seconds, seconds))
+        assert served.apply().loaded[1] is not first
+        first = served.manager.models["m"].loaded[1]
+        assert served.apply().loaded[1] is first
+
+
+# -- What people decide ------------------------------------------------------------------------
+
+
+def test_labels_and_skips_are_remembered_and_found_again(tmp_path):
+    remembered = {"m": ModelState(True, {"old": 1}, frozenset({3})), "gone": ModelState(False)}
+    served = Served(tmp_path, remembered=remembered)
+    served.write(1, 2, 3)
+    model = served.apply()
+    assert model.ready_versions() == [1, 2]
+    assert (model.default_version(), model.labels_of(1)) == (2, ["old"])
+    assert served.manager.decisions() == remembered
+    served.manager.roll_back(served.source(), 1, served.warnings.append)
+    assert served.manager.decisions()["m"].skipped == {2, 3}
+
+
+def test_a_model_that_is_not_loaded_has_nothing_to_decide(served):
+    served.write(1)
+    served.apply()
+    served.manager.release("m")
+    with pytest.raises(Error, match="model 'm' is not loaded; load it first"):
+        served.manager.label(served.source(), {"a": 1}, print)
+    with pytest.raises(Error, match="model 'm' is not loaded; load it first"):
+        served.manager.roll_back(served.source(), None, print)
+
+
+def test_a_roll_back_that_the_policy_leaves_out_is_refused(served):
+    served.write(1, 2, config=IDENTITY + "version_policy { specific { versions: 2 } }")
+    served.apply()
+    with pytest.raises(Error, match="version 1 of model 'm' is left out by its version_policy"):
+        served.manager.roll_back(served.source(), None, served.warnings.append)
+    model = served.manager.models["m"]
+    assert (model.ready_versions(), model.skipped) == ([2], frozenset())
