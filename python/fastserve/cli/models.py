@@ -176,7 +176,7 @@ def _label(peer: Peer, operands: Sequence[str], options: Options) -> int:
     labels: dict[str, int | None] = {}
     for item in given:
         label, has_version, version = item.partition("=")
-        if not has_version or not (version == "" or version.isdigit()):
+        if not has_version or not (version == "" or (version.isascii() and version.isdigit())):
             raise UsageError(f"{item}: expected LABEL=VERSION, or LABEL= to take it away")
         labels[label] = int(version) if version else None
     with Waiting(f"labelling {name}"):
@@ -208,8 +208,10 @@ def _watch(peer: Peer, names: Sequence[str], options: Options) -> int:
     _index(peer, names)
     path = peer.at("/v2/repository/events")
     last = peer.get_json(path)["last"]
+    # The server must answer before this end gives up.
+    wait_s = min(_WATCH_S, options.get("timeout", _TIMEOUT_NS) / 2e9)
     while True:
-        answer = peer.get_json(f"{path}?after={last}&timeout={_WATCH_S}")
+        answer = peer.get_json(f"{path}?after={last}&timeout={wait_s}")
         last = answer["last"]
         if answer.get("missed"):
             print("(something was missed: the server was started anew, or much has happened)",

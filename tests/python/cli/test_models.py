@@ -18,6 +18,7 @@ from fastserve.cli.arguments import UsageError
         (["unload"], "fastserve models unload NAME..."),
         (["label", "m"], "expected NAME LABEL=VERSION..."),
         (["label", "m", "stable"], "stable: expected LABEL=VERSION, or LABEL= to take it away"),
+        (["label", "m", "stable=²"], "stable=²: expected LABEL=VERSION"),
         (["label", "m", "stable=x"], "stable=x: expected LABEL=VERSION"),
         (["rollback"], "expected one NAME"),
         (["rollback", "a", "b"], "expected one NAME"),
