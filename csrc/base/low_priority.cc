@@ -2,7 +2,8 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
+
+#include "base/thread.h"
 
 namespace fastserve {
 namespace {
@@ -18,16 +19,8 @@ void* Main(void* work) {
 }  // namespace
 
 void RunAtLowPriority(const std::function<void()>& work) {
-  // Signals are for the process's own threads.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_t thread;
-  const bool has_thread =
-      pthread_create(&thread, nullptr, &Main, const_cast<std::function<void()>*>(&work)) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (!has_thread) return work();
+  if (StartThread(&thread, &Main, const_cast<std::function<void()>*>(&work)) != 0) return work();
   pthread_join(thread, nullptr);
 }
 

@@ -57,7 +57,7 @@ Model OpenOnnx(std::string path, std::string library, int intra_op_threads, int 
   options.optimization = std::move(optimization);
   options.spinning = spinning;
   options.providers = MakeProviders(providers);
-  return {Take(WithoutGil(gently, [&] { return OpenOnnxRuntime(options); }))};
+  return {Take(WithoutGil([&] { return OpenOnnxRuntime(options); }, gently))};
 }
 
 int64_t Parameter(const std::map<std::string, std::string>& parameters, const std::string& name,
@@ -86,7 +86,7 @@ Model OpenIdentityModel(const std::vector<TensorSpec>& inputs,
 }
 
 std::pair<bool, std::string> Probe(const Model& model, uint64_t seed, bool gently) {
-  BatchingVerdict verdict = WithoutGil(gently, [&] { return ProbeBatching(*model.backend, seed); });
+  BatchingVerdict verdict = WithoutGil([&] { return ProbeBatching(*model.backend, seed); }, gently);
   return {verdict.rows_are_independent, std::move(verdict.why)};
 }
 

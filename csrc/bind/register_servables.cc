@@ -46,11 +46,7 @@ std::shared_ptr<Servable> MakeServable(const Model& model, std::string name, int
   options.instance_count = instance_count;
   options.queue_depth = queue_depth;
   options.caller_runs = caller_runs == "auto";
-  Result<std::shared_ptr<Servable>> servable = [&] {
-    const py::gil_scoped_release released;
-    return Servable::Create(model.backend, std::move(options));
-  }();
-  return Take(std::move(servable));
+  return Take(WithoutGil([&] { return Servable::Create(model.backend, std::move(options)); }));
 }
 
 WarmUpSizes ParseSizes(const std::string& text) {
@@ -64,10 +60,12 @@ WarmUpSizes ParseSizes(const std::string& text) {
 
 void WarmUp(Servable& servable, const std::string& text, bool gently) {
   const WarmUpSizes sizes = ParseSizes(text);
-  WithoutGil(gently, [&] {
-    servable.WarmUp(sizes);
-    return true;
-  });
+  WithoutGil(
+      [&] {
+        servable.WarmUp(sizes);
+        return true;
+      },
+      gently);
 }
 
 // name, datatype, shape, and the content: "zeros", "random" or bytes.
@@ -102,7 +100,7 @@ void WarmUpWith(Servable& servable, const std::vector<SampleInput>& inputs, int6
   sample.rows = rows;
   sample.count = count;
   for (const SampleInput& input : inputs) sample.inputs.push_back(ParseSampleInput(input));
-  Check(WithoutGil(gently, [&] { return servable.WarmUpWith(sample); }));
+  Check(WithoutGil([&] { return servable.WarmUpWith(sample); }, gently));
 }
 
 py::dict Durations(const DurationHistogram& histogram) {
@@ -217,19 +215,13 @@ void RegisterServables(py::module_& module) {
           "route",
           [](ServingMap& map, const std::string& name, std::map<std::string, int64_t> labels,
              std::optional<int64_t> default_version) {
-            Check([&] {
-              const py::gil_scoped_release released;
-              return map.Route(name, std::move(labels), default_version);
-            }());
+            Check(WithoutGil([&] { return map.Route(name, std::move(labels), default_version); }));
           },
           py::arg("name"), py::arg("labels"), py::arg("default"))
       .def(
           "retire",
           [](ServingMap& map, const std::string& name, int64_t version) {
-            return DepartureOf(Take([&] {
-              const py::gil_scoped_release released;
-              return map.Retire(name, version);
-            }()));
+            return DepartureOf(Take(WithoutGil([&] { return map.Retire(name, version); })));
           },
           py::arg("name"), py::arg("version"));
   py::class_<Departure, std::shared_ptr<Departure>>(module, "Departure", py::is_final())

@@ -15,7 +15,7 @@ namespace fastserve::bind {
 
 // `gently`: on a thread of low priority, so that models that are served do not notice.
 template <typename Work>
-auto WithoutGil(bool gently, Work&& work) {
+auto WithoutGil(Work&& work, bool gently = false) {
   const pybind11::gil_scoped_release released;
   if (!gently) return work();
   std::optional<decltype(work())> result;

@@ -1,11 +1,10 @@
 #include "serving/reaper.h"
 
-#include <signal.h>
-
 #include <cstring>
 #include <memory>
 #include <utility>
 
+#include "base/thread.h"
 #include "serving/servable.h"
 
 namespace fastserve {
@@ -58,13 +57,7 @@ Result<Reaper*> Reaper::OfProcess() {
 
 Result<Reaper*> Reaper::Start() {
   std::unique_ptr<Reaper> reaper(new Reaper);
-  // As for an instance's thread: signals are for the process's own threads.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const int error = pthread_create(&reaper->thread_, nullptr, &Reaper::Main, reaper.get());
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const int error = StartThread(&reaper->thread_, &Reaper::Main, reaper.get());
   if (error != 0) return ResourceExhausted("no thread to end models: ", std::strerror(error));
   return reaper.release();
 }

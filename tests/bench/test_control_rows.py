@@ -2,7 +2,15 @@
 
 import pytest
 
-from bench.serve.rows.control.answers import Answer, Retirement, failed, percentile, read, wrong
+from bench.serve.rows.control.answers import (
+    Answer,
+    Retirement,
+    failed,
+    measured,
+    percentile,
+    read,
+    wrong,
+)
 from bench.serve.rows.control.leak import slope
 from bench.serve.rows.control.windows import Windows
 
@@ -36,6 +44,12 @@ def test_a_version_that_was_retired_before_the_request_was_sent_is_wrong():
 def test_a_failure_is_counted_as_such_alone():
     answers = [answer(status=503, version=-1, value=3), answer()]
     assert (failed(answers), wrong(answers, [Retirement(0, 1)])) == (1, 0)
+
+
+def test_what_came_before_the_client_measured_is_looked_at_and_not_measured():
+    early = answer(latency_ns=-1, version=2, value=1)
+    assert wrong([early], []) == 1
+    assert measured([early, answer()]) == [answer()]
 
 
 def test_percentiles_are_by_nearest_rank():

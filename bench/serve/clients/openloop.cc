@@ -8,9 +8,9 @@
 //
 //   openloop PORT REQUEST_FILE CONNECTIONS RATE_PER_S SECONDS WARMUP_SECONDS SEED [ANSWERS_FILE]
 //
-// ANSWERS_FILE gets a line for each measured answer: when it was sent (CLOCK_MONOTONIC, ns), its
-// latency in ns, what its Server-Timing adds up to from the queue on in us, its status, the
-// model_version that it names, and the float that its last four bytes are.
+// ANSWERS_FILE gets a line for each answer: when it was sent (CLOCK_MONOTONIC, ns), its latency in
+// ns (-1 during the warm-up), what its Server-Timing adds up to from the queue on in us, its
+// status, the model_version that it names, and the float that its last four bytes are.
 //
 // One thread, one epoll, at most one request in flight per connection, Poisson arrivals. The thread
 // sleeps until shortly before an arrival is due and then spins, so that its own wake-up is not
@@ -279,7 +279,11 @@ void Client::Complete(Link& link) {
   if (!link.good) ++non_2xx_;
   if (link.intended_ns >= measure_from_ns_) {
     link.good ? latency_.Add(now - link.intended_ns) : refused_.Add(now - link.sent_ns);
-    if (keeps_answers_) seen_.push_back(SeenIn(link.answer, link.sent_ns, now - link.intended_ns));
+  }
+  if (keeps_answers_) {
+    const bool is_measured = link.intended_ns >= measure_from_ns_;
+    const int64_t latency_ns = is_measured ? now - link.intended_ns : -1;
+    seen_.push_back(SeenIn(link.answer, link.sent_ns, latency_ns));
   }
   link.answer.clear();
   link.head.clear();

@@ -1,12 +1,12 @@
 #include "serving/scheduling/instance_thread.h"
 
 #include <sched.h>
-#include <signal.h>
 
 #include <cstring>
 #include <utility>
 
 #include "base/check.h"
+#include "base/thread.h"
 
 namespace fastserve {
 namespace {
@@ -38,15 +38,7 @@ class Placement {
 Result<std::unique_ptr<InstanceThread>> InstanceThread::Start(Scheduler* scheduler,
                                                               const std::string& model) {
   std::unique_ptr<InstanceThread> started(new InstanceThread(scheduler, model));
-  // Blocked here for a moment, because a thread inherits the mask: there is no instant at which the
-  // new one could be chosen to handle a signal.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const int error =
-      pthread_create(&started->thread_, nullptr, &InstanceThread::Main, started.get());
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const int error = StartThread(&started->thread_, &InstanceThread::Main, started.get());
   if (error != 0) {
     started->thread_ = {};
     return ResourceExhausted("no thread for model '", model, "': ", std::strerror(error));

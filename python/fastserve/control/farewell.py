@@ -26,6 +26,7 @@ class Departure(Protocol):
 class _Farewell:
     departure: Departure
     on_gone: Callable[[], None]
+    owner: object
 
 
 class Farewells:
@@ -36,22 +37,25 @@ class Farewells:
         self._waiting: list[_Farewell] = []
         self._is_running = False
 
-    def expect(self, departure: Departure | None, on_gone: Callable[[], None]) -> None:
-        """Call `on_gone` when it is gone: now, if it is already."""
+    def expect(
+        self, departure: Departure | None, on_gone: Callable[[], None], owner: object = None
+    ) -> None:
+        """Call `on_gone` when it is gone: now, if it is already. `owner`: see wait()."""
         if departure is None or departure.is_gone:
             on_gone()
             return
         with self._changed:
-            self._waiting.append(_Farewell(departure, on_gone))
+            self._waiting.append(_Farewell(departure, on_gone, owner))
             if self._is_running:
                 return
             self._is_running = True
         threading.Thread(target=self._run, name="farewell", daemon=True).start()
 
-    def wait(self, timeout_s: float) -> bool:
-        """Until all that is expected now is gone, and was told so; whether it is."""
+    def wait(self, timeout_s: float, owner: object = None) -> bool:
+        """Until all that is expected now, of this owner or of all, is gone and was told so; whether
+        it is."""
         with self._changed:
-            expected = list(self._waiting)
+            expected = [one for one in self._waiting if owner is None or one.owner is owner]
             return self._changed.wait_for(
                 lambda: not any(one in self._waiting for one in expected), timeout_s
             )

@@ -6,6 +6,7 @@ import re
 
 from fastserve.errors import invalid
 
+LABELS_MAX = 100  # Of one model.
 LABEL_CHARACTERS_MAX = 64
 _LABEL = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]+", re.ASCII)

@@ -14,13 +14,13 @@ from types import MappingProxyType
 
 from fastserve.config.spelling import did_you_mean
 from fastserve.control.events import EventLog
-from fastserve.control.labels import check_label
+from fastserve.control.labels import LABELS_MAX, check_label
 from fastserve.control.model import Model
 from fastserve.control.policy import TransitionPolicy, availability_preserving
 from fastserve.control.repository.model_repository import ModelSource
 from fastserve.control.state_file import ModelState
 from fastserve.control.transition import Published, Transition, VersionLoader
-from fastserve.errors import Error, not_found
+from fastserve.errors import Error, invalid, not_found
 
 # One engine at a time would leave a core idle while a file is read; more would only compete.
 LOADER_THREADS = 2
@@ -153,6 +153,8 @@ class Manager:
         with model.turn:
             labels = {**model.labels, **changes}
             kept = {label: version for label, version in labels.items() if version is not None}
+            if len(kept) > LABELS_MAX:
+                raise invalid(f"expected at most {LABELS_MAX} labels of a model, found {len(kept)}")
             for version in changes.values():
                 if version is not None:
                     _check_present(source, version)
@@ -205,10 +207,7 @@ class Manager:
 
     def decisions(self) -> dict[str, ModelState]:
         """What people have decided, also about models that are not there now."""
-        known = {
-            model.name: ModelState(model.is_wanted, model.labels, model.skipped)
-            for model in self.models.values()
-        }
+        known = {model.name: _decided(model) for model in self.models.values()}
         return {**self._remembered, **known}
 
     def _served(self, name: str) -> Model:
@@ -247,8 +246,12 @@ class Manager:
         self._transition.retire(model)
 
     def forget(self, name: str) -> None:
-        """Take it out of the table: it is not there any more."""
+        """Take it out of the table: it is not there any more. What was decided about it holds again
+        if it comes back."""
         with self._changes:
+            model = self.models.get(name)
+            if model is not None and (model.labels or model.skipped):
+                self._remembered = {**self._remembered, name: _decided(model)}
             self.models = {key: value for key, value in self.models.items() if key != name}
 
     def wait_until_gone(self, timeout_s: float) -> bool:
@@ -273,6 +276,10 @@ class Manager:
 
     def any_ready(self) -> bool:
         return any(model.ready_versions() for model in self.models.values())
+
+
+def _decided(model: Model) -> ModelState:
+    return ModelState(model.is_wanted, model.labels, model.skipped)
 
 
 def _check_present(source: ModelSource, version: int) -> None:

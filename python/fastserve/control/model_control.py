@@ -48,11 +48,16 @@ class ModelControl:
         repository: ModelRepository,
         on_warning: OnWarning,
         state_file: StateFile | None = None,
+        *,
+        is_polled: bool = False,
     ) -> None:
+        """`is_polled`: somebody else looks at the repository, and says with apply() and remove()
+        what is complete there."""
         self._manager = manager
         self._repository = repository
         self._on_warning = on_warning
         self._state_file = state_file
+        self._is_polled = is_polled
         self._saved = manager.decisions() if state_file is not None else {}
         self._loads = ThreadPoolExecutor(LOADER_THREADS, thread_name_prefix="load")
         self._unloads = ThreadPoolExecutor(1, thread_name_prefix="unload")
@@ -105,6 +110,8 @@ class ModelControl:
 
     def refresh(self) -> None:
         """Know what was put into the repository, and forget what was taken out and never served."""
+        if self._is_polled:
+            return
         found = self._repository.look_for_names(self._listing)
         if found is self._listing:
             return
@@ -210,6 +217,9 @@ class ModelControl:
         return self._enqueue(name, _Job(lambda: work(self._source_of(name)), loads=True))
 
     def _source_of(self, name: str) -> ModelSource:
+        """What a decision is about. Polled: what was applied last, since more may be half there."""
+        if self._is_polled and (model := self._manager.models.get(name)):
+            return model.source
         given, source = self._inline.get(name, (None, None))
         if given is None or source is None:
             return self._repository.find(name)

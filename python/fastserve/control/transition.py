@@ -90,12 +90,12 @@ class Transition:
         for version in model.ready_versions():
             self._retire_version(model, version, is_watched=is_watched)
 
-    def route(self, model: Model) -> None:
+    def _route(self, model: Model) -> None:
         """Have requests by label, or by no version at all, find what they should."""
         self._serving_map.route(model.name, dict(model.labels), model.default_version())
 
-    def enter(self, model: Model, state: VersionState) -> VersionState:
-        """Every change of a state goes through here."""
+    def _enter(self, model: Model, state: VersionState) -> VersionState:
+        """Every change of a state is an event."""
         with self._states:
             model.states[state.version] = state
         self._events.add(model.name, state.version, state.state, state.reason)
@@ -121,8 +121,8 @@ class Transition:
                 self._retire_version(model, step.version)
                 continue
             if step.action is Action.AWAIT:
-                self.farewells.wait(_ROOM_TIMEOUT_S)
-                self._end_unloading(model)
+                if not self.farewells.wait(_ROOM_TIMEOUT_S, owner=model):
+                    self._give_up_waiting(model)
                 continue
             done.add(step.version)
             try:
@@ -131,8 +131,8 @@ class Transition:
                 failures.append(error)
                 continue
             model.fingerprints[step.version] = found[step.version]
-            self.route(model)
-        self.route(model)
+            self._route(model)
+        self._route(model)
         return failures
 
     def _next(
@@ -157,7 +157,7 @@ class Transition:
                 del model.states[version]
         for version in aspired:
             if version not in model.states:
-                self.enter(model, VersionState(model.name, version))
+                self._enter(model, VersionState(model.name, version))
         failures = []
         for version in missing:
             reason = (
@@ -167,18 +167,18 @@ class Transition:
             failures.append(not_found(reason))
             if version not in model.states:
                 state = VersionState(model.name, version).to(State.FAILED, reason)
-                self.enter(model, state)
+                self._enter(model, state)
         return failures
 
     def _retire_version(self, model: Model, version: int, *, is_watched: bool = True) -> None:
         """From now on no request finds it. It is UNLOADING until nothing of it is left."""
-        state = self.enter(model, model.states[version].to(State.UNLOADING))
+        state = self._enter(model, model.states[version].to(State.UNLOADING))
         model.loaded.pop(version, None)
         model.fingerprints.pop(version, None)
-        self.route(model)  # Nobody is sent there any more, by a label or by default.
+        self._route(model)  # Nobody is sent there any more, by a label or by default.
         departure = self._serving_map.retire(model.name, version)
         self.farewells.expect(
-            departure if is_watched else None, lambda: self._on_gone(model, state)
+            departure if is_watched else None, lambda: self._on_gone(model, state), owner=model
         )
 
     def _on_gone(self, model: Model, state: VersionState) -> None:
@@ -189,8 +189,8 @@ class Transition:
             model.states[state.version] = state = state.to(State.RETIRED)
         self._events.add(model.name, state.version, state.state)
 
-    def _end_unloading(self, model: Model) -> None:
-        """Those that are gone are known to be, without waiting for whoever notices it."""
+    def _give_up_waiting(self, model: Model) -> None:
+        """Somebody does not let go. Its successor is loaded all the same."""
         for state in list(model.states.values()):
             if state.state is State.UNLOADING:
                 self._on_gone(model, state)
@@ -207,22 +207,22 @@ class Transition:
         state = model.states[version]
         is_served = state.state is State.READY
         if state.state in (State.UNLOADING, State.RETIRED):
-            state = self.enter(model, VersionState(model.name, version))
+            state = self._enter(model, VersionState(model.name, version))
         if not is_served:
-            state = self.enter(model, state.to(State.LOADING))
+            state = self._enter(model, state.to(State.LOADING))
         try:
             loaded = loader.load(model.source, version, config, model.loaded.get(version))
             self._serving_map.publish(loaded.servable)
         except (Error, _core.CoreError) as error:
             failure = error if isinstance(error, Error) else from_core(error)
             if not is_served:
-                self.enter(model, state.to(State.FAILED, failure.message))
+                self._enter(model, state.to(State.FAILED, failure.message))
             raise failure from None
         model.loaded[version] = loaded
         for warning in loaded.served.warnings:
             on_warning(warning)
         # Also of one that was there before: who follows a model wants to know of its new files.
-        self.enter(
+        self._enter(
             model,
             VersionState(model.name, version, State.READY) if is_served else state.to(State.READY),
         )

@@ -151,8 +151,11 @@ class Server:
         if options.model_control == "none":
             return None, None
         repository = ModelRepository(options.paths, options.name)
-        control = ModelControl(manager, repository, logs.warning, self._state_file)
-        if options.model_control != "poll":
+        is_polled = options.model_control == "poll"
+        control = ModelControl(
+            manager, repository, logs.warning, self._state_file, is_polled=is_polled
+        )
+        if not is_polled:
             return control, None
         from fastserve.control.source import PollingSource
 

@@ -44,6 +44,25 @@ def test_one_that_stays_holds_up_no_other():
     assert not farewells.wait(0)
     stays.gone.set()
     assert farewells.wait(TIMEOUT_S)
+    assert farewells.wait(0)
+
+
+def test_who_waits_for_one_model_does_not_wait_for_another():
+    farewells, stays, goes = Farewells(), Departure(), Departure()
+    farewells.expect(stays, lambda: None, owner="a")
+    farewells.expect(goes, lambda: None, owner="b")
+    goes.gone.set()
+    assert farewells.wait(TIMEOUT_S, owner="b")
+    assert not farewells.wait(0, owner="a")
+    stays.gone.set()
+    assert farewells.wait(TIMEOUT_S)
+
+
+def test_it_waits_again_when_it_had_nothing_to_wait_for():
+    farewells, first = Farewells(), Departure()
+    farewells.expect(first, lambda: None)
+    first.gone.set()
+    assert farewells.wait(TIMEOUT_S)
     again = Departure()  # The thread has ended, or is about to.
     farewells.expect(again, lambda: None)
     again.gone.set()

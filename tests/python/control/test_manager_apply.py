@@ -253,3 +253,23 @@ def test_a_roll_back_that_the_policy_leaves_out_is_refused(served):
         served.manager.roll_back(served.source(), None, served.warnings.append)
     model = served.manager.models["m"]
     assert (model.ready_versions(), model.skipped) == ([2], frozenset())
+
+
+def test_what_was_decided_holds_again_when_a_model_comes_back(served):
+    served.write(1, 2)
+    served.apply()
+    served.manager.label(served.source(), {"old": 1}, served.warnings.append)
+    served.manager.release("m")
+    served.manager.forget("m")
+    assert served.manager.decisions()["m"].labels == {"old": 1}
+    assert served.apply().labels_of(1) == ["old"]
+
+
+def test_a_model_has_only_so_many_labels(served):
+    served.write(1)
+    served.apply()
+    served.manager.label(served.source(), {f"l{i}": 1 for i in range(100)}, print)
+    with pytest.raises(Error, match="expected at most 100 labels of a model, found 101"):
+        served.manager.label(served.source(), {"more": 1}, print)
+    moved = {"more": 1, "l0": None}
+    assert len(served.manager.label(served.source(), moved, print)) == 100

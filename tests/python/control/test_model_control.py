@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from fastserve.control import model_control
 from fastserve.control.model_control import ModelControl
-from fastserve.control.repository.model_repository import ModelRepository
+from fastserve.control.repository.model_repository import ModelRepository, ModelSource
 from fastserve.errors import Error
 
 TIMEOUT_S = 30
@@ -118,3 +119,17 @@ def test_the_end_cancels_what_waits(control):
     waiting = control.load("a")
     control.close()
     assert waiting.cancelled()
+
+
+# In poll mode more may lie there than is complete: a decision is about what was applied.
+def test_a_decision_is_about_what_was_seen_to_be_complete(manager, tmp_path):
+    for version in ("1", "2"):
+        (tmp_path / "a" / version).mkdir(parents=True)
+    applied = ModelSource("a", tmp_path / "a", {1: tmp_path / "a" / "1"})
+    manager.models = {"a": SimpleNamespace(source=applied)}
+    manager.label = lambda source, _changes, _on_warning: sorted(source.versions)
+    for is_polled, versions in ((True, [1]), (False, [1, 2])):
+        repository = ModelRepository((str(tmp_path),))
+        control = ModelControl(cast(Any, manager), repository, print, is_polled=is_polled)
+        assert control.label("a", {"x": 1}).result(TIMEOUT_S) == versions
+        control.close()

@@ -114,3 +114,17 @@ def test_what_changes_is_followed(models, server):
         watching.send_signal(2)
         watching.communicate(timeout=30)
     assert watching.returncode in (130, -2), sys.platform
+
+
+# What the server waits for must fit into what the command waits for.
+def test_who_watches_a_quiet_server_goes_on_watching(server):
+    watching = subprocess.Popen(
+        command("models", "watch", "--timeout", "400ms", "--url", f"127.0.0.1:{server.port}"),
+        env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            watching.communicate(timeout=3)
+    finally:
+        watching.kill()
+        watching.communicate(timeout=30)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Answer:
-    """`server_us`: what it says itself that it took, from its last byte to its answer."""
+    """`server_us`: what it says itself that it took, from its last byte to its answer, in whole
+    microseconds a phase. `latency_ns` is -1 before the client measures."""
 
     sent_ns: int
     latency_ns: int
@@ -29,6 +30,10 @@ def read(path: Path) -> list[Answer]:
             Answer(int(sent), int(latency), int(server), int(status), int(version), float(value))
         )
     return answers
+
+
+def measured(answers: Sequence[Answer]) -> list[Answer]:
+    return [answer for answer in answers if answer.latency_ns >= 0]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from bench.serve.pairing import paired_ratios, spread
 from bench.serve.payload import Request
 from bench.serve.processes import Server
 from bench.serve.report import Figure
-from bench.serve.rows.control.answers import Answer, percentile, read
+from bench.serve.rows.control.answers import Answer, measured, percentile, read
 from bench.serve.rows.session import LOAD_SHARE, Session
 
 CONNECTIONS = 8
@@ -31,8 +31,8 @@ class Windows:
         """By what the server measured of each request, and what the client saw of it."""
         figures = []
         for name, of in (("server", _server_us), ("client", _client_us)):
-            mine = [[of(answer) for answer in window] for window in self.with_it]
-            other = [[of(answer) for answer in window] for window in self.without]
+            mine = [[of(answer) for answer in measured(window)] for window in self.with_it]
+            other = [[of(answer) for answer in measured(window)] for window in self.without]
             p50 = spread(
                 paired_ratios([percentile(w, 50) for w in mine], [percentile(w, 50) for w in other])
             )

@@ -41,7 +41,10 @@ class Inline:
         if not self.files:
             return replace(repository.find(name), config_json=self.config_json)
         _check_model_name(name)
-        root = Path(tempfile.mkdtemp(prefix="fastserve-inline-")) / name
+        try:
+            root = Path(tempfile.mkdtemp(prefix="fastserve-inline-")) / name
+        except OSError as error:
+            raise _unwritable(error) from None
         versions = {int(PurePosixPath(path).parts[0]) for path in self.files}
         source = ModelSource(
             name,
@@ -56,9 +59,7 @@ class Inline:
                 target.write_bytes(content)
         except OSError as error:
             self.take_away(source)
-            raise Error(
-                "RESOURCE_EXHAUSTED", f"the files could not be written: {error.strerror}"
-            ) from None
+            raise _unwritable(error) from None
         return source
 
     def take_away(self, source: ModelSource) -> None:
@@ -118,6 +119,10 @@ def _check_tree(files: Mapping[str, bytes]) -> None:
         for parent in PurePosixPath(path).parents:
             if str(parent) in files:
                 raise invalid(f"{_FILE}{path}: {_FILE}{parent} is a file already")
+
+
+def _unwritable(error: OSError) -> Error:
+    return Error("RESOURCE_EXHAUSTED", f"the files could not be written: {error.strerror}")
 
 
 def _check_model_name(name: str) -> None:

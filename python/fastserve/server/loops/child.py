@@ -155,7 +155,6 @@ class Child:
         try:
             previous = self._loaded.get((source.name, version))
             loaded = await asyncio.to_thread(self._loader.load, source, version, config, previous)
-            del previous
         except Error as error:
             self._channel.send("answer", id=message.id, code=error.code, message=error.message)
             return
@@ -176,9 +175,7 @@ class Child:
         version = _version(message)
         candidate = self._candidates.pop(version, None)
         if candidate is not None:
-            # One that it replaces is the map's alone from here on.
             self._loaded[version] = candidate
-            del candidate
         self._serving_map.publish(cast(_core.Servable, self._loaded[version].servable))
         self._published.add(version)
         # What was imported and loaded stays: collections need not walk it any more.

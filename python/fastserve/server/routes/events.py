@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -54,7 +55,8 @@ class EventRoutes:
         end = loop.create_task(self._has_ended.wait())
 
         def on_event(_: Event) -> None:
-            loop.call_soon_threadsafe(happened.set)
+            with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+                loop.call_soon_threadsafe(happened.set)
 
         unsubscribe = self._events.subscribe(on_event)
         wait = loop.create_task(happened.wait())

@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from fastserve.control.labels import LABELS_MAX
 from fastserve.control.manager import Manager
 from fastserve.control.model import Model
 from fastserve.control.model_control import ModelControl
@@ -40,7 +41,6 @@ from fastserve.server.routes.responses import (
 INDEX, EVENTS = "/v2/repository/index", "/v2/repository/events"
 # What is larger is parsed on a thread, not on the loop.
 _PARSED_HERE_BYTES_MAX = 16 << 10
-LABELS_MAX = 100  # Of one request.
 _SHOWN = {
     State.WAITING: "LOADING",
     State.LOADING: "LOADING",

@@ -101,6 +101,12 @@ def test_a_name_that_is_no_directory_is_refused(repository, name, tmp_path):
     assert os.listdir(tmp_path / "spool") == []
 
 
+def test_a_place_that_is_not_there_is_told(repository, tmp_path):
+    (tmp_path / "spool").rmdir()
+    with pytest.raises(Error, match="could not be written: No such file or directory"):
+        given_by({"config": "{}", "file:1/a": ""}).put(repository, "m")
+
+
 def test_a_full_disk_is_told_and_nothing_is_left(repository, tmp_path, monkeypatch):
     def is_full(*_: object) -> int:
         raise OSError(28, "No space left on device")
