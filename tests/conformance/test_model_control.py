@@ -13,7 +13,7 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from tests.conformance import made
-from tests.conformance.controlled import Controlled
+from tests.conformance.controlled import Controlled, eventually
 from tests.served import HOST, Repository, Server
 
 SWAPS = 10
@@ -42,7 +42,9 @@ def test_models_come_and_go_when_they_are_told_to(explicit):
     assert client.is_model_ready("add_mul")
     client.unload_model("add_mul", unload_dependents=True)
     assert not client.is_model_ready("add_mul")
-    assert explicit.index() == {"add_mul": {"1": "UNAVAILABLE"}, "m": {"1": "READY"}}
+    # An unload answers at once; what waits for its end is UNLOADING until then.
+    gone = {"add_mul": {"1": "UNAVAILABLE"}, "m": {"1": "READY"}}
+    eventually(lambda: explicit.index() == gone, "the end of add_mul")
     with pytest.raises(InferenceServerException, match="'add_mul' is not served: it is not loaded"):
         client.get_model_metadata("add_mul")
     client.load_model("add_mul")
