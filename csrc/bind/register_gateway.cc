@@ -38,6 +38,7 @@ void Respond(ControlRequest& request, int status, std::string_view body, const H
 void RegisterControlRequest(py::module_& module) {
   py::class_<ControlRequest, std::shared_ptr<ControlRequest>>(module, "ControlRequest",
                                                               py::is_final())
+      .def_readonly("is_grpc", &ControlRequest::is_grpc)
       .def_property_readonly("method",
                              [](const ControlRequest& request) { return Latin1(request.method); })
       .def_property_readonly("path",
@@ -46,8 +47,8 @@ void RegisterControlRequest(py::module_& module) {
                              [](const ControlRequest& request) { return Latin1(request.query); })
       .def_property_readonly("peer",
                              [](const ControlRequest& request) {
-                               if (request.connection == nullptr) return Latin1("");
-                               return Utf8(request.connection->Describe(NowNanos()).peer);
+                               if (request.owner == nullptr) return Latin1("");
+                               return Utf8(request.owner->PeerText());
                              })
       .def_property_readonly("headers",
                              [](const ControlRequest& request) {

@@ -15,9 +15,14 @@ Exchange::Exchange(std::shared_ptr<CompletionQueue> queue, std::shared_ptr<Admis
 
 void Exchange::OnResponse(InferenceRequest&, std::span<ResponseOutput> response) {
   // Over plain HTTP a request has one answer; how many there were decides at the end.
-  if (responses++ > 0) return;
+  const bool is_first = responses++ == 0;
+  if (!is_first && !streams) return;
   outputs.clear();
   try {
+    if (streams) {
+      if (streamed.Add(response)) queue_->Push(this);
+      return;
+    }
     for (ResponseOutput& output : response) outputs.push_back(std::move(output));
   } catch (const std::bad_alloc&) {
     lacks_memory = true;  // None may leave a sink; the request ends so.
@@ -31,12 +36,12 @@ void Exchange::OnEnd(RequestPtr ended, Status status) {
   // The loop may be gone, and then this is the last reference to the queue, which takes this
   // exchange with it when it goes.
   const std::shared_ptr<CompletionQueue> queue = std::move(queue_);
-  queue->Push(this);
+  if (!streams || streamed.End()) queue->Push(this);
 }
 
 void Exchange::Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept {
   queue_ = queue;
-  connection = nullptr;
+  owner = nullptr;
   servable.reset();
   is_submitted = false;
   inference_header_length.reset();
@@ -61,6 +66,9 @@ void Exchange::Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept {
   lacks_memory = false;
   end = Status();
   ended_ns = 0;
+  streams = false;
+  streamed.Clear();
+  ready.clear();
   body.Reset();
   arena.Clear();
   wanted.clear();

@@ -1,4 +1,5 @@
-// Exchange: one inference over HTTP, from the head of its request to the last byte of its answer.
+// Exchange: one inference over the network, from the head of its request to the last byte of its
+// answer.
 //
 // It carries what the phases hand to each other: the connection fills the body, the codec binds it
 // to the model, the scheduler gives it back through ResponseSink, and the connection sends the
@@ -12,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -22,13 +24,28 @@
 #include "base/status.h"
 #include "gateway/completion_queue.h"
 #include "gateway/http/body_receiver.h"
+#include "gateway/streamed_responses.h"
 #include "gateway/tensor_arena.h"
 #include "serving/inference_request.h"
 #include "serving/servable.h"
 
 namespace fastserve {
 
-class Connection;
+class Exchange;
+
+// Who has an exchange under way, and is told what became of it.
+class ExchangeOwner {
+ public:
+  // It has ended: to be answered, and given back to the gateway.
+  virtual void AnswerInference(Exchange& exchange, Nanos now) = 0;
+  // It has not, and its deadline has passed: to be answered so, and abandoned.
+  virtual void AnswerLate(Exchange& exchange, Nanos now) = 0;
+  // One that streams: more is `ready`.
+  virtual void AnswerPart(Exchange&, Nanos) {}
+
+ protected:
+  ~ExchangeOwner() = default;
+};
 
 // An output that the answer shall have.
 struct WantedOutput {
@@ -49,7 +66,7 @@ class Exchange final : public CompletionLink, public ResponseSink {
   void Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept;
   static constexpr size_t kNoDeadline = SIZE_MAX;
 
-  Connection* connection = nullptr;  // Null when the client has left, or has its answer.
+  ExchangeOwner* owner = nullptr;  // Null when the client has left, or has its answer.
   ServableHandle servable;
   bool is_submitted = false;            // The scheduler has it.
   size_t deadline_index = kNoDeadline;  // In the gateway's DeadlineList.
@@ -78,11 +95,16 @@ class Exchange final : public CompletionLink, public ResponseSink {
   InferenceRequest request;
 
   // From the scheduler.
-  std::vector<ResponseOutput> outputs;  // Of the first response.
+  std::vector<ResponseOutput> outputs;  // Of the first response, unless it streams.
   size_t responses = 0;
   bool lacks_memory = false;  // For them.
   Status end;
   Nanos ended_ns = 0;  // When it was called, if notes_end.
+
+  // Whether each response is handed over as it comes, by the loop into `ready`.
+  bool streams = false;
+  StreamedResponses streamed;
+  std::deque<StreamedResponses::Response> ready;
 
   Nanos first_byte_ns = 0;
   Nanos received_ns = 0;

@@ -1,6 +1,7 @@
 #include "gateway/gateway.h"
 
 #include <algorithm>
+#include <functional>
 #include <new>
 #include <optional>
 #include <utility>
@@ -59,7 +60,9 @@ Gateway::~Gateway() {
   for (const Touched& touched : touched_) touched.servable->Wake();
   touched_.clear();
   for (Exchange* exchange = completions_->Drain(false); exchange != nullptr;) {
-    delete std::exchange(exchange, CompletionQueue::Next(exchange));
+    Exchange* const drained = std::exchange(exchange, CompletionQueue::Next(exchange));
+    // One that goes on comes back to the queue, which it keeps alive.
+    if (!drained->streams || drained->streamed.Take(&drained->ready)) delete drained;
   }
 }
 
@@ -105,7 +108,7 @@ void Gateway::Submit(Exchange* exchange, Nanos now) {
 
 void Gateway::Abandon(Exchange* exchange) noexcept {
   deadlines_.Remove(exchange);
-  exchange->connection = nullptr;
+  exchange->owner = nullptr;
   exchange->request.cancelled.store(true, std::memory_order_relaxed);
   exchange->servable->NoteCancelled();
   ++abandoned_;
@@ -159,7 +162,22 @@ void Gateway::RunModels() {
   touched_.clear();
 }
 
+void Gateway::FlushSoon(Http2Connection* connection) noexcept {
+  dirty_.push_back(connection);  // Connections reserved the room.
+  if (flush_scopes_ == 0) static_cast<void>(ScheduleIteration());
+}
+
+void Gateway::FlushDirty() noexcept {
+  while (!dirty_.empty()) {
+    Http2Connection* const connection = dirty_.back();
+    dirty_.pop_back();
+    connection->is_dirty_ = false;
+    connection->Flush();
+  }
+}
+
 void Gateway::Drain(bool signalled) {
+  const FlushScope scope(*this);
   Exchange* exchange = completions_->Drain(signalled);
   if (exchange == nullptr) return;
   const Nanos now = NowNanos();
@@ -171,14 +189,20 @@ void Gateway::Drain(bool signalled) {
 }
 
 void Gateway::Finish(Exchange* exchange, Nanos now) {
+  if (exchange->streams && !exchange->streamed.Take(&exchange->ready)) {
+    if (exchange->owner != nullptr) return exchange->owner->AnswerPart(*exchange, now);
+    exchange->ready.clear();
+    return;  // It comes back.
+  }
   exchange->is_submitted = false;
-  if (exchange->connection != nullptr) return exchange->connection->AnswerInference(now);
+  if (exchange->owner != nullptr) return exchange->owner->AnswerInference(*exchange, now);
   --in_flight_;  // Nobody waits for it; the scheduler has counted it.
   --abandoned_;
   Recycle(exchange);
 }
 
 void Gateway::WakeUp(Nanos now) {
+  const FlushScope scope(*this);
   wake_up_ns_ = kNever;
   // The scheduler ends those that wait. What it does not end is running.
   SweepServablesOfTheLate(now);
@@ -186,7 +210,7 @@ void Gateway::WakeUp(Nanos now) {
   for (size_t i = 0; i < deadlines_.size();) {
     const DeadlineList::Entry entry = deadlines_[i];
     if (entry.deadline_ns < now) {
-      entry.exchange->connection->AnswerLate(now);
+      entry.exchange->owner->AnswerLate(*entry.exchange, now);
     } else {
       ++i;
     }
@@ -208,6 +232,7 @@ void Gateway::SweepServablesOfTheLate(Nanos now) {
 }
 
 size_t Gateway::Sweep(Nanos now) {
+  const FlushScope scope(*this);
   Nanos earliest = kNever;
   const uint64_t changes = serving_map_->changes();
   const bool has_changed = changes != std::exchange(changes_seen_, changes);
@@ -222,6 +247,7 @@ size_t Gateway::Sweep(Nanos now) {
 }
 
 void Gateway::BeginDrain(Nanos now) {
+  const FlushScope scope(*this);
   is_draining_ = true;
   connections_.ForEach([now](Connection& connection) { connection.BeginDrain(now); });
   Sweep(now);
@@ -230,15 +256,15 @@ void Gateway::BeginDrain(Nanos now) {
 DebugSnapshot Gateway::Debug(size_t limit, Nanos now) const {
   DebugSnapshot snapshot;
   snapshot.abandoned = abandoned_;
-  std::vector<const Connection*> oldest;
+  std::vector<InFlightRequest>& oldest = snapshot.in_flight;
   connections_.ForEach([&](const Connection& connection) {
     ++snapshot.connections_by_state[connection.state_number()];
-    if (connection.has_request()) oldest.push_back(&connection);
+    connection.DescribeTo(now, &oldest);
   });
   limit = std::min(limit, oldest.size());
   const auto middle = oldest.begin() + static_cast<std::ptrdiff_t>(limit);
-  std::ranges::partial_sort(oldest, middle, {}, &Connection::first_byte_ns);
-  for (size_t i = 0; i < limit; ++i) snapshot.in_flight.push_back(oldest[i]->Describe(now));
+  std::ranges::partial_sort(oldest, middle, std::greater{}, &InFlightRequest::age);
+  oldest.resize(limit);
   return snapshot;
 }
 

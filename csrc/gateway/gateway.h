@@ -29,7 +29,8 @@
 #include "gateway/http/connection.h"
 #include "gateway/http/connection_list.h"
 #include "gateway/http/control_request.h"
-#include "gateway/http/infer_codec.h"
+#include "gateway/http2/http2_connection.h"
+#include "gateway/infer_codec.h"
 #include "memory/slab_pool.h"
 #include "serving/admission.h"
 #include "serving/serving_map.h"
@@ -55,6 +56,7 @@ struct GatewayOptions {
   size_t in_flight_bytes_max = size_t{1} << 30;
   size_t connections_max = 10'000;
   size_t connections_per_client_max = 0;  // 0: as many as there are.
+  size_t streams_per_connection_max = 256;  // Requests at a time over HTTP/2.
   Nanos head_timeout = 30 * kSecond;
   Nanos body_timeout = 60 * kSecond;  // Between two reads.
   Nanos idle_timeout = 120 * kSecond;
@@ -122,6 +124,8 @@ class Gateway {
 
  private:
   friend class Connection;
+  friend class Http2Connection;
+  friend class Http2Stream;
   Gateway(std::shared_ptr<ServingMap> serving_map, GatewayHost& host, const GatewayOptions& options,
           std::shared_ptr<CompletionQueue> completions, BufferRef shared_buffer);
 
@@ -143,6 +147,25 @@ class Gateway {
   // For want of an iteration: what was submitted runs on other threads.
   void RunElsewhere() noexcept;
   void WakeAt(Nanos at, Nanos now);
+
+  // While one of these lives, connections over HTTP/2 collect what they have to send: it goes out
+  // when the last one ends.
+  class FlushScope {
+   public:
+    explicit FlushScope(Gateway& gateway) : gateway_(gateway) { ++gateway_.flush_scopes_; }
+    ~FlushScope() {
+      if (--gateway_.flush_scopes_ == 0) gateway_.FlushDirty();
+    }
+    FlushScope(const FlushScope&) = delete;
+    FlushScope& operator=(const FlushScope&) = delete;
+
+   private:
+    Gateway& gateway_;
+  };
+  // At the end of the FlushScope, or of the loop's iteration.
+  void FlushSoon(Http2Connection* connection) noexcept;
+  void FlushDirty() noexcept;
+
   void SweepServablesOfTheLate(Nanos now);
   // The Date of an answer that is sent at `now`: made once a second.
   std::string_view DateAt(Nanos now);
@@ -166,6 +189,8 @@ class Gateway {
   size_t abandoned_ = 0;       // Of those.
   uint64_t changes_seen_ = 0;  // Of the map, by the last sweep.
   Nanos wake_up_ns_ = kNever;  // Scheduled.
+  std::vector<Http2Connection*> dirty_;  // Have something to send.
+  int flush_scopes_ = 0;
   bool iteration_is_scheduled_ = false;
   bool is_draining_ = false;
   // Scratch that connections share, for the capacity.
@@ -175,6 +200,8 @@ class Gateway {
   Nanos date_until_ns_ = 0;
   std::vector<OutputPart> parts_;
   EncodedBody encoded_;
+  EncodedMessage message_;
+  Http2Output http2_output_;
 };
 
 }  // namespace fastserve

@@ -18,7 +18,7 @@ enum class ConnectionEnd : uint8_t {
   kIdle,           // It had no request for too long.
   kHeadTimeout,    // A head took too long.
   kBodyTimeout,    // A body stalled.
-  kProtocolError,  // What was received is no HTTP/1.1 that is accepted here.
+  kProtocolError,  // What was received is no HTTP that is accepted here.
   kLimit,          // Too many connections, or a body that is too large for what is free.
   kDrain,          // The server drains.
   kWriteStalled,   // The client does not read its answer.
@@ -42,6 +42,9 @@ struct GatewayStats {
   Counter bytes_out;
   Counter access_records_dropped;
   std::array<Counter, kStatusMax + 1> responses;  // By HTTP status.
+  std::array<Counter, 17> grpc_responses;         // By code.
+  Counter http2_connections;
+  Counter http2_floods;  // Connections that ended because they did what is of no use too often.
 };
 
 }  // namespace fastserve

@@ -1,4 +1,4 @@
-#include "gateway/http/infer_codec.h"
+#include "gateway/infer_codec.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -29,7 +29,26 @@ Status Align(std::string_view name, Tensor* tensor, TensorArena& arena) {
   return {};
 }
 
+OutputPart PartOf(const ResponseOutput& output) {
+  const auto* bytes = reinterpret_cast<const char*>(output.tensor.bytes.data());
+  return {{bytes, output.tensor.bytes.size()}, output.owner};
+}
+
+InferResult ResultOf(const Exchange& exchange) {
+  return {.model_name = exchange.servable->name(),
+          .model_version = exchange.servable->version_text(),
+          .id = exchange.id,
+          .has_id = exchange.has_id};
+}
+
 }  // namespace
+
+void EncodedMessage::Clear() {
+  text.Clear();
+  cuts.clear();
+  tensors.clear();
+  tensor_bytes = 0;
+}
 
 Status InferCodec::DecodeBody(Exchange& exchange) {
   const std::span<const std::byte> bytes = exchange.body.bytes();
@@ -82,14 +101,22 @@ Status InferCodec::BindInputs(Exchange& exchange) {
 }
 
 Status InferCodec::DecodeRequest(Exchange& exchange, Nanos now) {
+  body_.Clear();
+  FS_RETURN_IF_ERROR(DecodeBody(exchange));
+  return Bind(exchange, now);
+}
+
+Status InferCodec::DecodeMessage(Exchange& exchange) {
+  return grpc_decoder_.Decode(exchange.body.bytes(), exchange.arena, &body_);
+}
+
+Status InferCodec::Bind(Exchange& exchange, Nanos now) {
   // A body that does not fit, or for which there is no memory, must not be held until the next one
   // comes.
   struct Forget {
     std::vector<NamedInput>& inputs;
     ~Forget() { inputs.clear(); }
   } const forget{inputs_};
-  body_.Clear();
-  FS_RETURN_IF_ERROR(DecodeBody(exchange));
   exchange.has_id = body_.has_id;
   exchange.id = body_.id;
   FS_RETURN_IF_ERROR(ChooseOutputs(exchange));
@@ -103,12 +130,15 @@ Status InferCodec::DecodeRequest(Exchange& exchange, Nanos now) {
   return {};
 }
 
+Status InferCodec::CheckResponses(const Exchange& exchange) {
+  if (exchange.responses == 1) return {};
+  return InvalidArgument("model '", exchange.servable->name(), "' gave ", exchange.responses,
+                         " responses, but a plain inference request takes exactly one");
+}
+
 Status InferCodec::EncodeResponse(Exchange& exchange, EncodedBody* out) {
+  FS_RETURN_IF_ERROR(CheckResponses(exchange));
   const Servable& servable = *exchange.servable;
-  if (exchange.responses != 1) {
-    return InvalidArgument("model '", servable.name(), "' gave ", exchange.responses,
-                           " responses, but a plain inference request takes exactly one");
-  }
   results_.clear();
   out->tensors.clear();
   out->tensor_bytes = 0;
@@ -119,24 +149,36 @@ Status InferCodec::EncodeResponse(Exchange& exchange, EncodedBody* out) {
     results_.push_back({served.spec.name, output.tensor, wanted.binary});
     if (!wanted.binary) continue;
     out->is_binary = true;
-    const auto* bytes = reinterpret_cast<const char*>(output.tensor.bytes.data());
-    out->tensors.push_back({{bytes, output.tensor.bytes.size()}, output.owner});
+    out->tensors.push_back(PartOf(output));
     out->tensor_bytes += output.tensor.bytes.size();
   }
   if (json_.capacity() > kKeptJsonBytes) json_ = ByteWriter();
   json_.Clear();
-  const InferResult result{.model_name = servable.name(),
-                           .model_version = servable.version_text(),
-                           .id = exchange.id,
-                           .has_id = exchange.has_id};
   try {
-    FS_RETURN_IF_ERROR(EncodeInferResponse(result, results_, &json_));
+    FS_RETURN_IF_ERROR(EncodeInferResponse(ResultOf(exchange), results_, &json_));
   } catch (const std::bad_alloc&) {
     json_ = ByteWriter();  // What it had may be what the others lack.
     return Unavailable("no memory for the answer, try again later");
   }
   out->json = json_.view();
   return {};
+}
+
+Status InferCodec::EncodeMessage(const Exchange& exchange,
+                                 std::span<const ResponseOutput> response, GrpcEnvelope envelope,
+                                 EncodedMessage* out) {
+  const Servable& servable = *exchange.servable;
+  results_.clear();
+  out->Clear();
+  for (const WantedOutput& wanted : exchange.wanted) {
+    if (response.empty()) break;  // The end of a stream, without one.
+    const ServedOutput& served = servable.outputs()[wanted.index];
+    const ResponseOutput& output = response[served.index];
+    results_.push_back({served.spec.name, output.tensor, /*binary=*/true});
+    out->tensors.push_back(PartOf(output));
+    out->tensor_bytes += output.tensor.bytes.size();
+  }
+  return EncodeGrpcInferResponse(ResultOf(exchange), results_, envelope, &out->text, &out->cuts);
 }
 
 }  // namespace fastserve

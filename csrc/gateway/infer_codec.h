@@ -1,4 +1,5 @@
-// InferCodec: between a body on the wire and a request that fits a model, both ways.
+// InferCodec: between a body on the wire and a request that fits a model, both ways: KServe's REST
+// and gRPC.
 //
 // Threads: confined to the event loop's; one codec per loop, reused.
 #pragma once
@@ -10,15 +11,11 @@
 #include "base/status.h"
 #include "gateway/exchange.h"
 #include "protocol/byte_writer.h"
+#include "protocol/grpc/kserve_grpc.h"
 #include "protocol/kserve_rest.h"
+#include "protocol/output_part.h"
 
 namespace fastserve {
-
-// A piece of what is sent. Without an owner the bytes are good during the call only.
-struct OutputPart {
-  std::string_view bytes;
-  BufferRef owner;
-};
 
 // The body of an answer: JSON, then the bytes of the binary outputs.
 struct EncodedBody {
@@ -28,16 +25,38 @@ struct EncodedBody {
   bool is_binary = false;  // Then json.size() goes into Inference-Header-Content-Length.
 };
 
+// A gRPC message: the bytes of tensors[i] follow the first cuts[i] bytes of the text.
+struct EncodedMessage {
+  ByteWriter text;
+  std::vector<size_t> cuts;
+  std::vector<OutputPart> tensors;
+  size_t tensor_bytes = 0;
+
+  // As new, with the capacity; the owners are let go.
+  void Clear();
+};
+
 class InferCodec {
  public:
-  // Reads exchange.body and binds it to exchange.servable: request, wanted outputs, id.
+  // REST: reads exchange.body and binds it to exchange.servable: request, wanted outputs, id.
   // `now` is the request's arrival: its deadline counts from there, and is the earlier one of what
   // the body and the head (exchange.timeout) say.
   Status DecodeRequest(Exchange& exchange, Nanos now);
 
+  // gRPC, where the message names the model: reads exchange.body. Then whoever calls finds
+  // body().model_name's servable, and Bind does the rest of DecodeRequest.
+  Status DecodeMessage(Exchange& exchange);
+  const InferBody& body() const { return body_; }
+  Status Bind(Exchange& exchange, Nanos now);
+
   // The answer of an exchange that ended well. Errors: INVALID_ARGUMENT for a response that JSON
   // cannot say, or when there was not exactly one; UNAVAILABLE without memory for its JSON.
   Status EncodeResponse(Exchange& exchange, EncodedBody* out);
+  // A response over gRPC. `out` is cleared first. Errors: those of EncodeGrpcInferResponse.
+  Status EncodeMessage(const Exchange& exchange, std::span<const ResponseOutput> response,
+                       GrpcEnvelope envelope, EncodedMessage* out);
+  // Errors: INVALID_ARGUMENT when there was not exactly one response.
+  static Status CheckResponses(const Exchange& exchange);
 
  private:
   Status DecodeBody(Exchange& exchange);
@@ -45,6 +64,7 @@ class InferCodec {
   Status BindInputs(Exchange& exchange);
 
   KserveRestDecoder decoder_;
+  KserveGrpcDecoder grpc_decoder_;
   InferBody body_;
   std::vector<NamedInput> inputs_;
   std::vector<InferResultOutput> results_;

@@ -120,18 +120,6 @@ Status AppendOutput(const InferResultOutput& output, ByteWriter* out) {
 
 }  // namespace
 
-void InferBody::Clear() {
-  id = {};
-  has_id = false;
-  inputs.clear();
-  outputs.clear();
-  binary_output_default = false;
-  timeout_us = 0;
-  priority = 0;
-  sequence = {};
-  parameters.clear();
-}
-
 KserveRestDecoder::KserveRestDecoder() = default;
 KserveRestDecoder::~KserveRestDecoder() = default;
 

@@ -28,65 +28,15 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "base/status.h"
 #include "protocol/byte_writer.h"
+#include "protocol/infer_body.h"
 #include "protocol/tensor_allocator.h"
 #include "tensor/tensor.h"
 
 namespace fastserve {
-
-// Inputs, and outputs, of one request: Linux's IOV_MAX, so that a response with a part per tensor
-// still fits one writev.
-inline constexpr size_t kMaxRequestTensors = 1024;
-// Parameters of one request: as many as Apache allows header fields (LimitRequestFields).
-inline constexpr size_t kMaxRequestParameters = 100;
-
-struct InferInput {
-  std::string_view name;
-  // Its bytes have been checked against type and shape. JSON data is aligned to 64 bytes, binary
-  // data lies wherever the body put it.
-  Tensor tensor;
-};
-
-struct InferOutput {
-  std::string_view name;
-  bool binary = false;
-  uint32_t classification = 0;  // Top k as "value:index:label"; 0 asks for the tensor itself.
-};
-
-struct InferParameter {
-  std::string_view name;
-  std::variant<bool, int64_t, uint64_t, double, std::string_view> value;
-};
-
-// The sequence that a request belongs to: a number or a name; 0 and "" mean none.
-struct InferSequence {
-  uint64_t id = 0;
-  std::string_view name;
-  bool start = false;
-  bool end = false;
-};
-
-struct InferBody {
-  std::string_view id;
-  bool has_id = false;
-  std::vector<InferInput> inputs;
-  std::vector<InferOutput> outputs;  // Empty: all that the model has.
-  // For outputs that the request does not list; those listed have it resolved in `binary`.
-  bool binary_output_default = false;
-  uint64_t timeout_us = 0;  // 0: none.
-  uint64_t priority = 0;    // 0: the model's default.
-  InferSequence sequence;
-  // The custom parameters: reserved ones ("headers", "triton_...") are dropped, as Triton does
-  // before a model sees them.
-  std::vector<InferParameter> parameters;
-
-  // Keeps the vectors' capacity: the steady path allocates nothing.
-  void Clear();
-};
 
 class JsonParser;
 
@@ -127,19 +77,6 @@ class KserveRestDecoder {
 // All outputs are binary. out->inputs[0].name views `inputs`.
 Status DecodeRawBinary(std::span<const std::byte> body, std::span<const TensorSpec> inputs,
                        bool batching, TensorAllocator& allocator, InferBody* out);
-
-struct InferResult {
-  std::string_view model_name;
-  std::string_view model_version;
-  std::string_view id;
-  bool has_id = false;
-};
-
-struct InferResultOutput {
-  std::string_view name;
-  Tensor tensor;
-  bool binary = false;
-};
 
 // Appends the JSON part of a response. A binary output carries its size; its bytes are for the
 // caller to send behind the JSON, in order.

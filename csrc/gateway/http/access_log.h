@@ -38,6 +38,11 @@ struct AccessRecord {
   Nanos total = 0;  // First byte to handed to the socket: no less than all phases together.
 };
 
+class Exchange;
+
+// Of an answer of `bytes_out` bytes that was handed to the socket just now; `exchange` may be null.
+AccessRecord RecordOf(const Exchange* exchange, std::string peer, int status, uint64_t bytes_out);
+
 class AccessLog {
  public:
   // Some seconds of a busy server.

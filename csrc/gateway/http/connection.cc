@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "gateway/gateway.h"
+#include "gateway/http/infer_head.h"
 #include "gateway/http/router.h"
 #include "protocol/kserve_rest.h"
 
@@ -13,8 +14,6 @@ namespace {
 
 // Of the next requests, while one is under way; then the socket is left to fill.
 constexpr size_t kPendingBytesMax = 64 << 10;
-// Of a field's value, in messages.
-constexpr size_t kShownBytes = 40;
 
 }  // namespace
 
@@ -89,6 +88,7 @@ size_t Connection::Consume(std::string_view data) {
   size_t used = 0;
   size_t step = 1;
   while (step > 0 && used < data.size()) {
+    const State before = state_;
     const std::string_view rest = data.substr(used);
     switch (state_) {
       case State::kHead:
@@ -103,12 +103,18 @@ size_t Connection::Consume(std::string_view data) {
       case State::kBusy:
         step = 0;
         break;
+      case State::kHttp2:
+        step = rest.size();
+        http2_->Receive(rest, now_);
+        break;
       case State::kLingering:
       case State::kClosed:
         step = rest.size();
         break;
     }
     used += step;
+    // HTTP/2 takes its preface itself.
+    if (before == State::kHead && state_ == State::kHttp2) step = 1;
   }
   consuming_ = false;
   return used;
@@ -133,6 +139,10 @@ size_t Connection::ConsumeHead(std::string_view data) {
     first_byte_ns_ = now_;
     deadline_ns_ = now_ + gateway_.options_.head_timeout;
   }
+  if (is_first_head_) {
+    if (MayBeHttp2(data)) return 0;
+    is_first_head_ = false;
+  }
   switch (head_reader_.Read(data, &head_)) {
     case Http1Progress::kNeedMore:
       return 0;
@@ -149,6 +159,22 @@ size_t Connection::ConsumeHead(std::string_view data) {
   return used;
 }
 
+bool Connection::MayBeHttp2(std::string_view data) {
+  const size_t known = std::min(data.size(), kHttp2Preface.size());
+  if (data.substr(0, known) != kHttp2Preface.substr(0, known)) return false;
+  if (known == kHttp2Preface.size()) BeginHttp2();
+  return true;
+}
+
+void Connection::BeginHttp2() {
+  Result<std::unique_ptr<Http2Connection>> http2 = Http2Connection::Create(gateway_, *this, now_);
+  if (!http2.ok()) return Abort(ConnectionEnd::kError);
+  http2_ = *std::move(http2);
+  state_ = State::kHttp2;
+  head_has_begun_ = false;
+  deadline_ns_ = kNever;
+}
+
 void Connection::BeginRequest() {
   head_has_begun_ = false;
   gateway_.stats_.requests.Add();
@@ -156,7 +182,7 @@ void Connection::BeginRequest() {
   is_http10_ = head_.is_http10;
   is_head_request_ = head_.method == "HEAD";
   exchange_ = gateway_.NewExchange();
-  exchange_->connection = this;
+  exchange_->owner = this;
   exchange_->head_bytes = head_.bytes;
   exchange_->first_byte_ns = first_byte_ns_;
   if (gateway_.access_log_.enabled()) {
@@ -169,38 +195,18 @@ void Connection::BeginRequest() {
     exchange_->map_changes = gateway_.serving_map_->changes();
     exchange_->servable = gateway_.serving_.Find(route.model, route.version);
     exchange_->version_asked = route.version;
-    exchange_->inference_header_length = head_.inference_header_length;
-    exchange_->wants_timing = head_.wants_timing;
     exchange_->notes_end = head_.wants_timing || gateway_.access_log_.enabled();
   }
-  if (!exchange_->servable) {
-    BeginControl();
+  if (exchange_->servable) {
+    refusal_ = TakeInferHead(head_, exchange_);
   } else {
-    CheckInference();
+    control_ = MakeControlRequest(head_, std::move(exchange_->body));
   }
   BeginBody();
 }
 
-void Connection::CheckInference() {
-  const std::string_view coding = head_.Field("content-encoding");
-  if (!coding.empty() && !EqualsIgnoringCase(coding, "identity")) {
-    refusal_ = {415, StrCat("Content-Encoding '", coding.substr(0, kShownBytes),
-                            "' is not available, send the body as it is")};
-  } else if (!head_.inference_header_is_valid) {
-    const std::string_view value = head_.Field("inference-header-content-length");
-    refusal_ = {400, StrCat("Inference-Header-Content-Length: expected one number, received '",
-                            value.substr(0, kShownBytes), "'")};
-  } else if (!head_.inference_timeout_is_valid) {
-    const std::string_view value = head_.Field("inference-timeout-ms");
-    refusal_ = {
-        400, StrCat("Inference-Timeout-Ms: expected one number from 1 to ", kInferenceTimeoutMsMax,
-                    ", received '", value.substr(0, kShownBytes), "'")};
-  } else if (head_.inference_timeout_ms > 0) {
-    exchange_->timeout = static_cast<Nanos>(head_.inference_timeout_ms) * kMillisecond;
-  }
-}
-
 void Connection::FindServableAgain() {
+  if (http2_) return Guarded([this] { http2_->FindServablesAgain(); });
   if (state_ != State::kBody && state_ != State::kChunks) return;
   Guarded([this] { FindServable(); });
 }
@@ -212,17 +218,6 @@ void Connection::FindServable() {
   if (exchange.model_asked.empty()) return;
   exchange.map_changes = gateway_.serving_map_->changes();
   exchange.servable = gateway_.serving_.Find(exchange.model_asked, exchange.version_asked);
-}
-
-void Connection::BeginControl() {
-  control_ = std::make_shared<ControlRequest>(std::move(exchange_->body));
-  control_->method = head_.method;
-  control_->target = head_.target;
-  control_->query = QueryOf(head_.target);
-  if (!PercentDecode(PathOf(head_.target), &control_->path)) control_->path = PathOf(head_.target);
-  for (const HttpField& field : head_.fields) {
-    control_->headers.emplace_back(field.name, field.value);
-  }
 }
 
 void Connection::BeginBody() {
@@ -323,7 +318,7 @@ void Connection::DispatchControl() {
   // From here on it belongs to whoever answers it; dropping it is an answer, too.
   std::shared_ptr<ControlRequest> request = std::move(control_);
   request->body = std::move(exchange_->body);
-  request->connection = this;
+  request->owner = this;
   answering_ = request.get();
   gateway_.host_.OnControl(std::move(request));
 }

@@ -36,7 +36,8 @@
 #include "gateway/gateway_stats.h"
 #include "gateway/http/client_counts.h"
 #include "gateway/http/control_request.h"
-#include "gateway/http/infer_codec.h"
+#include "gateway/http2/http2_connection.h"
+#include "gateway/infer_codec.h"
 #include "protocol/http1.h"
 #include "protocol/http1_response.h"
 
@@ -74,7 +75,7 @@ class ConnectionIo {
 // What Retry-After says of a model that is expected to answer in so long: 1 to 60 whole seconds.
 uint32_t RetryAfterSeconds(Nanos expected_wait);
 
-class Connection {
+class Connection final : private ExchangeOwner, private ControlOwner, private Http2Host {
  public:
   // `peer` is needed for an access log and for a limit per client.
   Connection(Gateway& gateway, ConnectionIo& io, Peer peer, Nanos now);
@@ -105,27 +106,33 @@ class Connection {
   void FindServableAgain();
   // Called when the deadline of the present phase may have passed.
   void CheckDeadline(Nanos now);
-  Nanos deadline_ns() const { return deadline_ns_; }
+  Nanos deadline_ns() const { return http2_ ? http2_->deadline_ns() : deadline_ns_; }
   // The server drains: closes when its grace is over and nothing is under way, else after the
   // answer.
   void BeginDrain(Nanos now);
 
-  // The exchange that is under way has ended: answers it and is done with it.
-  void AnswerInference(Nanos now);
-  // It has not, and its deadline has passed: answers that, and lets go of it.
-  void AnswerLate(Nanos now);
-  // The answer to the control request that is under way.
-  void AnswerControl(int status, std::string_view body, std::span<const HttpHeader> headers);
-
   // For a DebugSnapshot.
   size_t state_number() const;
-  bool has_request() const { return exchange_ != nullptr && state_ != State::kLingering; }
-  Nanos first_byte_ns() const { return first_byte_ns_; }
-  InFlightRequest Describe(Nanos now) const;
+  void DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const;
 
  private:
   friend class ConnectionList;
-  enum class State : uint8_t { kHead, kBody, kChunks, kBusy, kLingering, kClosed };
+  enum class State : uint8_t { kHead, kBody, kChunks, kBusy, kHttp2, kLingering, kClosed };
+
+  void AnswerInference(Exchange& exchange, Nanos now) override;
+  void AnswerLate(Exchange& exchange, Nanos now) override;
+  void AnswerControl(ControlRequest& request, int status, std::string_view body,
+                     std::span<const HttpHeader> headers) override;
+  std::string PeerText() const override;
+
+  void WriteHttp2(std::span<const OutputPart> parts) override { io_.Write(parts); }
+  void CloseHttp2(ConnectionEnd end) override { Close(end); }
+  void AbortHttp2(ConnectionEnd end) override { Abort(end); }
+  std::string PeerTextHttp2() const override { return PeerText(); }
+
+  // Whether the connection begins with HTTP/2's preface; as long as it may, more is waited for.
+  bool MayBeHttp2(std::string_view data);
+  void BeginHttp2();
 
   void FindServable();
   void TakeReceived(size_t bytes);
@@ -138,8 +145,6 @@ class Connection {
   void LimitPending();
 
   void BeginRequest();
-  void BeginControl();
-  void CheckInference();
   void BeginBody();
   void RefuseBody(const Status& status);
   void Dispatch();
@@ -198,6 +203,7 @@ class Connection {
   bool is_http10_ = false;
   bool is_head_request_ = false;
   bool head_has_begun_ = false;
+  bool is_first_head_ = true;
   Nanos now_;          // When the loop last called.
   Nanos deadline_ns_;  // When the client must have done what this phase waits for.
   Nanos first_byte_ns_ = 0;
@@ -213,6 +219,9 @@ class Connection {
   // What to answer when the body is there: the head alone was reason enough, but the connection
   // goes on only if the body is read.
   HttpError refusal_{.status = 0, .message = {}};
+
+  // Once the first bytes were those of HTTP/2.
+  std::unique_ptr<Http2Connection> http2_;
 
   Connection* previous_ = nullptr;  // In the gateway's list.
   Connection* next_ = nullptr;

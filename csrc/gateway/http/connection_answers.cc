@@ -29,7 +29,7 @@ uint32_t RetryAfterSeconds(Nanos expected_wait) {
   return static_cast<uint32_t>((wait + kSecond - 1) / kSecond);
 }
 
-void Connection::AnswerControl(int status, std::string_view body,
+void Connection::AnswerControl(ControlRequest&, int status, std::string_view body,
                                std::span<const HttpHeader> headers) {
   answering_ = nullptr;
   now_ = NowNanos();  // It may have taken long.
@@ -43,7 +43,7 @@ void Connection::AnswerControl(int status, std::string_view body,
   });
 }
 
-void Connection::AnswerInference(Nanos now) {
+void Connection::AnswerInference(Exchange&, Nanos now) {
   now_ = now;
   Guarded([this] {
     EncodeAndSend();
@@ -52,7 +52,7 @@ void Connection::AnswerInference(Nanos now) {
   });
 }
 
-void Connection::AnswerLate(Nanos now) {
+void Connection::AnswerLate(Exchange&, Nanos now) {
   now_ = now;
   gateway_.stats_.results_dropped.Add();
   Guarded([this] {
@@ -180,38 +180,7 @@ void Connection::GoOn() {
 }
 
 void Connection::RecordAccess(int status, size_t bytes_out) {
-  AccessRecord record;
-  timespec time;
-  clock_gettime(CLOCK_REALTIME, &time);
-  record.time_ns = time.tv_sec * kSecond + time.tv_nsec;
-  record.peer = peer_.Text();
-  record.status = status;
-  record.bytes_out = bytes_out;
-  if (exchange_ != nullptr) {
-    const Exchange& exchange = *exchange_;
-    record.method = exchange.method;
-    record.path = exchange.path;
-    record.bytes_in =
-        exchange.head_bytes + std::max(exchange.body_bytes, exchange.body.bytes().size());
-    const Nanos sent = NowNanos();
-    const RequestPhases phases = PhasesOf(exchange, sent);
-    record.receive = std::max<Nanos>(phases.receive, 0);
-    record.total = sent - exchange.first_byte_ns;
-    if (exchange.servable) {
-      record.model = exchange.servable->name();
-      record.version = exchange.servable->version_text();
-      record.id = exchange.id;
-    }
-    if (phases.run >= 0) {
-      record.batch_rows = exchange.request.batch_rows;
-      record.queue = phases.queue;
-      record.stage = phases.stage;
-      record.run = phases.run;
-      record.finish = phases.finish;
-      record.send = phases.send;
-    }
-  }
-  gateway_.access_log_.Add(std::move(record));
+  gateway_.access_log_.Add(RecordOf(exchange_, peer_.Text(), status, bytes_out));
 }
 
 }  // namespace fastserve

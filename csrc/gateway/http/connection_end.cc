@@ -13,6 +13,7 @@ void Connection::Lost(ConnectionEnd end) noexcept {
   LetGoOfRequest();
   state_ = State::kClosed;
   DropExchange();
+  http2_.reset();
   gateway_.clients_.Leave(peer_.address, verdict_);
   gateway_.connections_.Remove(this);
   gateway_.stats_.connections_closed.Add();
@@ -20,7 +21,7 @@ void Connection::Lost(ConnectionEnd end) noexcept {
 }
 
 void Connection::LetGoOfRequest() noexcept {
-  if (answering_ != nullptr) std::exchange(answering_, nullptr)->connection = nullptr;
+  if (answering_ != nullptr) std::exchange(answering_, nullptr)->owner = nullptr;
   if (state_ != State::kBusy) return;
   if (exchange_ != nullptr && exchange_->is_submitted) {
     // It ends there, before it runs if it has not begun.
@@ -31,6 +32,8 @@ void Connection::LetGoOfRequest() noexcept {
 }
 
 void Connection::FailForLackOfMemory() noexcept {
+  consuming_ = false;
+  if (http2_) return http2_->FailForLackOfMemory();
   LetGoOfRequest();
   consuming_ = false;
   gateway_.encoded_.tensors.clear();  // Owners are let go.
@@ -39,6 +42,7 @@ void Connection::FailForLackOfMemory() noexcept {
 
 void Connection::PauseWriting() {
   writing_paused_ = true;
+  if (http2_) return http2_->PauseWriting();
   // The answer that is under way is not what it waits for; who was refused is not waited for.
   if (state_ == State::kBusy || state_ == State::kLingering) return;
   deadline_ns_ = now_ + gateway_.options_.idle_timeout;
@@ -47,6 +51,7 @@ void Connection::PauseWriting() {
 void Connection::ResumeWriting() {
   writing_paused_ = false;
   now_ = NowNanos();
+  if (http2_) return http2_->ResumeWriting(now_);
   if (state_ != State::kHead) return;
   if (head_has_begun_) {
     deadline_ns_ = first_byte_ns_ + gateway_.options_.head_timeout;
@@ -65,10 +70,12 @@ void Connection::BeginIdling(Nanos timeout) {
 }
 
 void Connection::BeginDrain(Nanos now) {
+  if (http2_) return Guarded([&] { http2_->BeginDrain(now); });
   if (is_idle()) deadline_ns_ = std::min(deadline_ns_, now + gateway_.options_.drain_grace);
 }
 
 void Connection::CheckDeadline(Nanos now) {
+  if (state_ == State::kHttp2) return http2_->CheckDeadline(now);
   if (now < deadline_ns_) return;
   now_ = now;
   // What was written is still sent, also to who reads slowly.
@@ -118,6 +125,8 @@ size_t Connection::state_number() const {
       return 2;
     case State::kBusy:
       return 3;
+    case State::kHttp2:
+      return http2_->has_requests() ? 3 : 0;
     case State::kLingering:
       return 4;
     case State::kClosed:
@@ -126,7 +135,13 @@ size_t Connection::state_number() const {
   return 5;
 }
 
-InFlightRequest Connection::Describe(Nanos now) const {
+std::string Connection::PeerText() const {
+  return (peer_.address.empty() ? io_.FindPeer() : peer_).Text();
+}
+
+void Connection::DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const {
+  if (http2_) return http2_->DescribeTo(now, out);
+  if (exchange_ == nullptr || state_ == State::kLingering) return;
   const Exchange& exchange = *exchange_;
   InFlightRequest described;
   if (exchange.servable) {
@@ -136,11 +151,11 @@ InFlightRequest Connection::Describe(Nanos now) const {
   }
   const bool is_received = state_ == State::kBusy;
   described.phase = !is_received ? "receive" : answering_ != nullptr ? "control" : "model";
-  described.peer = (peer_.address.empty() ? io_.FindPeer() : peer_).Text();
+  described.peer = PeerText();
   described.age = now - first_byte_ns_;
   described.deadline_ns = gateway_.deadlines_.DeadlineOf(exchange);
   described.body_bytes = is_received ? exchange.body_bytes : exchange.body.bytes().size();
-  return described;
+  out->push_back(std::move(described));
 }
 
 }  // namespace fastserve

@@ -1,12 +1,13 @@
 #include "gateway/http/control_request.h"
 
+#include <utility>
+
 #include "base/check.h"
-#include "gateway/http/connection.h"
 
 namespace fastserve {
 
 ControlRequest::~ControlRequest() {
-  if (answered || connection == nullptr) return;
+  if (answered || owner == nullptr) return;
   // A connection that still points here must not be left behind, nor touched from elsewhere.
   FS_CHECK(is_on_its_thread());
   static_cast<void>(Respond(500, "", {}));
@@ -25,8 +26,8 @@ Status ControlRequest::Respond(int status, std::string_view content,
     if (!HeaderIsSafe(field)) return InvalidArgument("header '", field.name, "' cannot be sent");
   }
   answered = true;
-  Connection* const to = std::exchange(connection, nullptr);
-  if (to != nullptr) to->AnswerControl(status, content, fields);
+  ControlOwner* const to = std::exchange(owner, nullptr);
+  if (to != nullptr) to->AnswerControl(*this, status, content, fields);
   return {};
 }
 

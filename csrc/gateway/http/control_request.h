@@ -21,16 +21,29 @@
 
 namespace fastserve {
 
-class Connection;
+struct ControlRequest;
+
+// Who asked.
+class ControlOwner {
+ public:
+  // Once, and not after it let go of the request (owner = nullptr).
+  virtual void AnswerControl(ControlRequest& request, int status, std::string_view body,
+                             std::span<const HttpHeader> headers) = 0;
+  virtual std::string PeerText() const = 0;
+
+ protected:
+  ~ControlOwner() = default;
+};
 
 struct ControlRequest {
+  bool is_grpc = false;  // `body` is a message of the RPC `path`.
   std::string method;
   std::string target;  // As received, with the query.
   std::string path;    // Percent-decoded.
   std::string query;
   std::vector<std::pair<std::string, std::string>> headers;
   BodyReceiver body;
-  Connection* connection = nullptr;  // Null when answered, or when the client has left.
+  ControlOwner* owner = nullptr;  // Null when answered, or when the client has left.
   bool answered = false;
 
   explicit ControlRequest(BodyReceiver&& received) : body(std::move(received)) {}

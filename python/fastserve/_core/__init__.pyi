@@ -182,6 +182,10 @@ class ControlRequest:
     """A request that is not an inference: answered by Python. Exactly one respond() each."""
 
     @property
+    def is_grpc(self) -> bool:
+        """Whether `body` is the message of the RPC `path`. Its answer is a message, with the
+        headers grpc-status and, for an error, grpc-message (percent-encoded)."""
+    @property
     def method(self) -> str: ...
     @property
     def path(self) -> str: ...  # Percent-decoded.

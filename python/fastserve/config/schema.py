@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
-# message Name: type field number, ...   `*` repeats, `A>B` is a map, `|group` puts it in a oneof.
+# message Name: type field number, ...   `*` repeats, `A>B` is a map, `|group` puts it in a oneof,
+# a dot nests.
 MESSAGES = """
 ModelConfig: string name 1, string platform 2, ModelVersionPolicy version_policy 3,
   int32 max_batch_size 4, ModelInput* input 5, ModelOutput* output 6,
@@ -114,7 +116,7 @@ BatchOutputKind: BATCH_SCATTER_WITH_INPUT_SHAPE
 ModelPriority: PRIORITY_DEFAULT PRIORITY_MAX PRIORITY_MIN
 """
 
-_PACKAGE = "fastserve.inference"
+_PACKAGE = "inference"
 _SCALARS = {
     "double": 1,
     "float": 2,
@@ -123,6 +125,7 @@ _SCALARS = {
     "int32": 5,
     "bool": 8,
     "string": 9,
+    "bytes": 12,
     "uint32": 13,
 }
 _MESSAGE, _ENUM = 11, 14
@@ -142,65 +145,96 @@ def _entries(table: str) -> dict[str, str]:
     return entries
 
 
-def _set_type(field: Any, type_name: str, enums: dict[str, str]) -> None:
-    if type_name in _SCALARS:
-        field.type = _SCALARS[type_name]
-        return
-    field.type = _ENUM if type_name in enums else _MESSAGE
-    field.type_name = f".{_PACKAGE}.{type_name}"
+class _FileBuilder:
+    """A .proto file, as protobuf describes one, out of tables."""
+
+    def __init__(self, file: Any, enums: set[str]) -> None:
+        self._file = file
+        self._enums = enums
+
+    def _place(self, name: str) -> tuple[Any, str]:
+        """What a name with dots is nested in, and the rest of the name."""
+        outer, _, inner = name.rpartition(".")
+        if not outer:
+            return self._file, name
+        return next(m for m in self._file.message_type if m.name == outer), inner
+
+    def add_enum(self, name: str, values: str) -> None:
+        enum = self._place(name)[0].enum_type.add(name=name.rpartition(".")[2])
+        for number, value in enumerate(values.split()):
+            enum.value.add(name=value, number=number)
+
+    def add_message(self, name: str, fields: str) -> None:
+        place, inner = self._place(name)
+        add = place.message_type if place is self._file else place.nested_type
+        message = add.add(name=inner)
+        groups: list[str] = []
+        for text in filter(None, (part.strip() for part in fields.split(","))):
+            spec, _, group = text.partition("|")
+            type_name, field_name, number = spec.split()
+            field = message.field.add(name=field_name, number=int(number), label=_OPTIONAL)
+            if ">" in type_name:
+                self._add_map_entry(message, name, field, *type_name.split(">"))
+                continue
+            if type_name.endswith("*"):
+                field.label = _REPEATED
+            self._set_type(field, type_name.rstrip("*"))
+            if group:
+                if group not in groups:
+                    groups.append(group)
+                    message.oneof_decl.add(name=group)
+                field.oneof_index = groups.index(group)
+
+    def _set_type(self, field: Any, type_name: str) -> None:
+        if type_name in _SCALARS:
+            field.type = _SCALARS[type_name]
+            return
+        field.type = _ENUM if type_name in self._enums else _MESSAGE
+        field.type_name = f".{self._file.package}.{type_name}"
+
+    def _add_map_entry(self, message: Any, name: str, field: Any, key: str, value: str) -> None:
+        """A map is, in a descriptor, a repeated nested message with the fields key and value."""
+        entry = message.nested_type.add()
+        entry.name = "".join(part.capitalize() for part in field.name.split("_")) + "Entry"
+        entry.options.map_entry = True
+        for number, (part_name, type_name) in enumerate((("key", key), ("value", value)), start=1):
+            part = entry.field.add(name=part_name, number=number, label=_OPTIONAL)
+            self._set_type(part, type_name)
+        field.label = _REPEATED
+        field.type = _MESSAGE
+        field.type_name = f".{self._file.package}.{name}.{entry.name}"
 
 
-def _add_map_entry(message: Any, field: Any, key: str, value: str, enums: dict[str, str]) -> None:
-    """A map is, in a descriptor, a repeated nested message with the fields key and value."""
-    entry = message.nested_type.add()
-    entry.name = "".join(part.capitalize() for part in field.name.split("_")) + "Entry"
-    entry.options.map_entry = True
-    for number, (name, type_name) in enumerate((("key", key), ("value", value)), start=1):
-        part = entry.field.add(name=name, number=number, label=_OPTIONAL)
-        _set_type(part, type_name, enums)
-    field.label = _REPEATED
-    field.type = _MESSAGE
-    field.type_name = f".{_PACKAGE}.{message.name}.{entry.name}"
+def describe_file(
+    name: str, package: str, messages: str, enums: str = "", imports: Sequence[str] = ()
+) -> Any:
+    """The FileDescriptorProto of tables like those above. Imports protobuf."""
+    from google.protobuf import descriptor_pb2
+
+    file = descriptor_pb2.FileDescriptorProto(
+        name=name, package=package, syntax="proto3", dependency=imports
+    )
+    values = _entries(enums)
+    builder = _FileBuilder(file, set(values))
+    for message, fields in _entries(messages).items():
+        builder.add_message(message, fields)
+    for enum, spelled in values.items():
+        builder.add_enum(enum, spelled)
+    return file
 
 
-def _add_message(file: Any, name: str, fields: str, enums: dict[str, str]) -> None:
-    message = file.message_type.add(name=name)
-    groups: list[str] = []
-    for text in filter(None, (part.strip() for part in fields.split(","))):
-        spec, _, group = text.partition("|")
-        type_name, field_name, number = spec.split()
-        field = message.field.add(name=field_name, number=int(number), label=_OPTIONAL)
-        if ">" in type_name:
-            key, value = type_name.split(">")
-            _add_map_entry(message, field, key, value, enums)
-            continue
-        if type_name.endswith("*"):
-            field.label = _REPEATED
-        _set_type(field, type_name.rstrip("*"), enums)
-        if group:
-            if group not in groups:
-                groups.append(group)
-                message.oneof_decl.add(name=group)
-            field.oneof_index = groups.index(group)
+def describe_model_config() -> Any:
+    """The file that ModelConfig is in. Imports protobuf."""
+    return describe_file("fastserve/model_config.proto", _PACKAGE, MESSAGES, ENUMS)
 
 
 @functools.cache
 def model_config_class() -> Any:
     """The message class of ModelConfig. Imports protobuf."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    from google.protobuf import descriptor_pool, message_factory
 
-    file = descriptor_pb2.FileDescriptorProto(
-        name="fastserve/model_config.proto", package=_PACKAGE, syntax="proto3"
-    )
-    enums = _entries(ENUMS)
-    for name, values in enums.items():
-        enum = file.enum_type.add(name=name)
-        for number, value in enumerate(values.split()):
-            enum.value.add(name=value, number=number)
-    for name, fields in _entries(MESSAGES).items():
-        _add_message(file, name, fields, enums)
     pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
+    pool.AddSerializedFile(describe_model_config().SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.ModelConfig"))
 
 

@@ -32,6 +32,7 @@ _HONOURED_WORDS = """
     optimization.execution_accelerators.cpu_execution_accelerator.name
     optimization.execution_accelerators.cpu_execution_accelerator.parameters
     parameters
+    model_transaction_policy model_transaction_policy.decoupled
     model_warmup model_warmup.name model_warmup.batch_size model_warmup.count model_warmup.inputs
     """
 HONOURED = frozenset(_HONOURED_WORDS.split())
@@ -73,8 +74,8 @@ WARNED = {
 
 _LAYOUT = "fastserve would feed the model another shape than this asks for"
 
-# Often written with `decoupled: false` or `enable: false` inside, which asks for nothing.
-_OFF_IF_EMPTY = {"model_transaction_policy", "response_cache"}
+# Often written with `enable: false` inside, which asks for nothing.
+_OFF_IF_EMPTY = {"response_cache"}
 
 # Serving without it would be wrong; the sentence says why, and what to do instead.
 REFUSED = {
@@ -93,7 +94,6 @@ REFUSED = {
     "batch_input": "inputs computed from the batch are not available yet",
     "batch_output": "outputs computed from the batch are not available yet",
     "model_operations": "custom operator libraries are not available yet",
-    "model_transaction_policy": "decoupled models are not available yet",
     "model_repository_agents": (
         "repository agents are not available, and what they check or decrypt would be skipped"
     ),

@@ -1,4 +1,4 @@
-#include "gateway/http/infer_codec.h"
+#include "gateway/infer_codec.h"
 
 #include <gtest/gtest.h>
 

@@ -109,7 +109,7 @@ def error_of(text):
 def test_a_mistake_is_named_with_its_line(text, message):
     found = error_of(text)
     assert found.startswith(message)
-    assert "fastserve.inference" not in found  # Nobody outside knows our package.
+    assert "inference.Model" not in found  # Nobody outside knows our package.
 
 
 # Both list syntaxes, both brackets, both quotes, with and without colons, separators and comments.

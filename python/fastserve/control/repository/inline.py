@@ -105,6 +105,8 @@ def _path(written: str) -> str:
 
 
 def _decode(key: str, text: object) -> bytes:
+    if isinstance(text, bytes):  # As it comes over gRPC.
+        return text
     try:
         if not isinstance(text, str):
             raise TypeError

@@ -222,6 +222,7 @@ class Child:
             "control",
             request.body,
             id=self._next_id,
+            is_grpc=request.is_grpc,
             method=request.method,
             path=request.path,
             query=request.query,

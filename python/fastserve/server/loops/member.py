@@ -61,6 +61,7 @@ class ForwardedRequest:
     `reply` brings the answer to where the request came from.
     """
 
+    is_grpc: bool
     method: str
     path: str
     query: str

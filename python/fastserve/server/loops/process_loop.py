@@ -214,6 +214,7 @@ class ProcessLoop:
                 )
 
         return ForwardedRequest(
+            fields["is_grpc"],
             fields["method"],
             fields["path"],
             fields["query"],

@@ -178,6 +178,7 @@ class ThreadLoop:
                 loop.call_soon_threadsafe(request.respond, status, body, headers)
 
         forwarded = ForwardedRequest(
+            request.is_grpc,
             request.method,
             request.path,
             request.query,

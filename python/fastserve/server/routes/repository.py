@@ -144,11 +144,11 @@ class RepositoryRoutes:
             body = await _body(request.body)
             found = _action(request.path)
             if found is not None:
-                await self._act(*found, body, respond)
+                shown = await self.act(*found, body)
+                more = {"name": found[0], **shown} if shown else None
+                respond(json_response(200, more) if more else Response(200))
                 return
-            if self._control is not None:
-                await asyncio.to_thread(self._control.refresh)
-            respond(json_response(200, self.index(body)))
+            respond(json_response(200, await self.fresh_index(body)))
         except Error as error:
             respond(error_response(error.http_status, error.message))
         except asyncio.CancelledError:
@@ -158,7 +158,14 @@ class RepositoryRoutes:
             logs.LOGGER.exception("POST %s failed", request.path)
             respond(error_response(500, INTERNAL))
 
-    async def _act(self, name: str, word: str, body: dict[str, Any], respond: Respond) -> None:
+    async def fresh_index(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+        """The index, with what is in the repository now. Errors: INVALID_ARGUMENT."""
+        if self._control is not None:
+            await asyncio.to_thread(self._control.refresh)
+        return self.index(body)
+
+    async def act(self, name: str, word: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """Load, unload...: what is said of the result. Errors: whatever went wrong with it."""
         action = _ACTIONS[word]
         if self._control is None or self._mode not in action.modes:
             raise Error(
@@ -178,7 +185,7 @@ class RepositoryRoutes:
             raise Error(error.code, message) from None
         shown = action.shown(result) if action.shown is not None else None
         logs.info(f"model '{name}' was {action.past}{_details(shown)}")
-        respond(json_response(200, {"name": name, **shown}) if shown else Response(200))
+        return shown
 
 
 async def _result_of(future: Future[Any]) -> Any:

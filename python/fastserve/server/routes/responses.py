@@ -26,6 +26,10 @@ class ControlRequest(Protocol):
     """A request that is no inference, from this loop (_core.ControlRequest) or another one."""
 
     @property
+    def is_grpc(self) -> bool:
+        """Whether `body` is the message of the RPC `path`; the answer says grpc-status."""
+
+    @property
     def method(self) -> str: ...
     @property
     def path(self) -> str: ...

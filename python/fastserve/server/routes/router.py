@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from fastserve import __version__
 from fastserve.config.config_json import to_json
@@ -23,6 +23,7 @@ from fastserve.control.model_control import ModelControl
 from fastserve.errors import Error, invalid, not_found
 from fastserve.server import logs
 from fastserve.server.routes.repository import RepositoryRoutes
+from fastserve.server.routes.rpcs import RpcRoutes
 from fastserve.server.routes.responses import (
     INTERNAL,
     RETRY_FAILED_S,
@@ -67,6 +68,7 @@ class Router:
     ) -> None:
         self._manager = manager
         self._repository = RepositoryRoutes(manager, control, mode)
+        self._rpcs = RpcRoutes(self, self._repository)
         self._extensions = EXTENSIONS + (REPOSITORY_EXTENSIONS if mode == "explicit" else ())
         self._strict_readiness = strict_readiness
         self._is_served = is_served
@@ -80,19 +82,23 @@ class Router:
         self.is_draining = False
         self._fixed: dict[str, Callable[[], Response]] = {
             "/": self._index,
-            "/v2": self._server_metadata,
+            "/v2": lambda: json_response(200, self.server_metadata()),
             "/v2/health/live": self._live,
             "/v2/health/ready": self._ready,
             **dict.fromkeys(self._later, self._index),  # Only reached with a wrong verb.
         }
         self._of_models: dict[tuple[str, ...], Callable[[str, str | None], Response]] = {
-            (): self._model_metadata,
+            (): lambda *of: json_response(200, self.model_metadata(*of)),
             ("ready",): self._model_ready,
-            ("config",): self._model_config,
+            ("config",): lambda *of: json_response(200, self.model_config(*of)),
         }
 
     def on_control(self, request: ControlRequest) -> None:
         """Answer; whatever goes wrong is answered as well, since nobody above would catch it."""
+
+        if request.is_grpc:
+            self._rpcs.render(request)
+            return
 
         def respond(response: Response) -> None:
             try:
@@ -145,7 +151,7 @@ class Router:
                 if rest[:1] == ["versions"] and len(rest) > 1:
                     version, rest = rest[1], rest[2:]
                 if rest == ["infer"]:
-                    return ("POST",), lambda: self._unplaced_inference(name, version)
+                    return ("POST",), lambda: self.refuse_unplaced(name, version)
                 route = self._of_models.get(tuple(rest))
                 if route is not None:
                     return ("GET", "HEAD"), lambda: route(name, version)
@@ -170,25 +176,26 @@ class Router:
         answer = {"name": "fastserve", "version": __version__, "models": models, "links": LINKS}
         return Response(200, json.dumps(answer, indent=2).encode() + b"\n")
 
-    def _server_metadata(self) -> Response:
-        return json_response(
-            200, {"name": "fastserve", "version": __version__, "extensions": self._extensions}
-        )
+    def server_metadata(self) -> dict[str, Any]:
+        return {"name": "fastserve", "version": __version__, "extensions": self._extensions}
 
     def _live(self) -> Response:
         return json_response(200, {"live": True})
 
-    def _ready(self) -> Response:
-        why = ""
+    def why_not_ready(self) -> str:
+        """Why this server should get no requests now; "" if it should."""
         if self.is_draining:
-            why = "draining"
-        elif not self._is_served():
-            why = "no event loop is serving"
-        elif self.is_starting:
-            why = "models are loading"
-        elif self._strict_readiness and not self._manager.all_ready():
-            why = "not every model is ready, and --strict-readiness asks for it"
-        if why:
+            return "draining"
+        if not self._is_served():
+            return "no event loop is serving"
+        if self.is_starting:
+            return "models are loading"
+        if self._strict_readiness and not self._manager.all_ready():
+            return "not every model is ready, and --strict-readiness asks for it"
+        return ""
+
+    def _ready(self) -> Response:
+        if why := self.why_not_ready():
             return error_response(503, why, more={"ready": False})
         return json_response(200, {"ready": True})
 
@@ -215,40 +222,41 @@ class Router:
             raise NotServed(what, model.reason(number), retry_after_s)
         return loaded
 
-    def _model_metadata(self, name: str, version: str | None) -> Response:
+    # These say what they say over HTTP and gRPC. Errors: NOT_FOUND, INVALID_ARGUMENT, NotServed.
+
+    def model_metadata(self, name: str, version: str | None) -> dict[str, Any]:
         loaded = self._loaded(name, version)
         versions = self._model(name).ready_versions()
-        return json_response(
-            200,
-            {
-                "name": name,
-                "versions": [str(number) for number in versions],
-                "platform": loaded.platform,
-                "inputs": [_tensor(tensor) for tensor in loaded.served.inputs],
-                "outputs": [_tensor(tensor) for tensor in loaded.served.outputs],
-            },
-        )
+        return {
+            "name": name,
+            "versions": [str(number) for number in versions],
+            "platform": loaded.platform,
+            "inputs": [_tensor(tensor) for tensor in loaded.served.inputs],
+            "outputs": [_tensor(tensor) for tensor in loaded.served.outputs],
+        }
 
-    def _model_config(self, name: str, version: str | None) -> Response:
+    def model_config(self, name: str, version: str | None) -> dict[str, Any]:
         loaded = self._loaded(name, version)
-        return json_response(200, to_json(name, loaded.platform, loaded.config, loaded.served))
+        return to_json(name, loaded.platform, loaded.config, loaded.served)
 
-    def _model_ready(self, name: str, version: str | None) -> Response:
-        try:
-            self._loaded(name, version)
-            if self.is_draining:
-                raise NotServed(f"model '{name}'", "draining", RETRY_LOADING_S)
-        except NotServed as error:
-            more = {"name": name, "ready": False}
-            return error_response(503, error.message, more=more, retry_after_s=error.retry_after_s)
-        return json_response(200, {"name": name, "ready": True})
+    def check_model_ready(self, name: str, version: str | None) -> None:
+        self._loaded(name, version)
+        if self.is_draining:
+            raise NotServed(f"model '{name}'", "draining", RETRY_LOADING_S)
 
-    def _unplaced_inference(self, name: str, version: str | None) -> Response:
+    def refuse_unplaced(self, name: str, version: str | None) -> NoReturn:
         """An inference that the core found no servable for: why there is none."""
         self._loaded(name, version)
         # It was published after the core had looked.
         raise NotServed(f"model '{name}'", "it became ready just now; try again", RETRY_LOADING_S)
 
+    def _model_ready(self, name: str, version: str | None) -> Response:
+        try:
+            self.check_model_ready(name, version)
+        except NotServed as error:
+            more = {"name": name, "ready": False}
+            return error_response(503, error.message, more=more, retry_after_s=error.retry_after_s)
+        return json_response(200, {"name": name, "ready": True})
 
 _MODEL_WORDS = ("ready", "config", "infer")
 

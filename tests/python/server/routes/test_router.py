@@ -29,6 +29,7 @@ class Request:
 
     method: str
     path: str
+    is_grpc: bool = False
     answers: list[tuple[int, bytes, Sequence[tuple[str, str]]]] = field(default_factory=list)
 
     def respond(

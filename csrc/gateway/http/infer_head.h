@@ -1,0 +1,22 @@
+// What the head of a request over HTTP says of the inference it asks for, or of the control request
+// that it is. The same for HTTP/1.1 and HTTP/2.
+//
+// Threads: pure.
+#pragma once
+
+#include <memory>
+
+#include "gateway/exchange.h"
+#include "gateway/http/control_request.h"
+#include "protocol/http1.h"
+
+namespace fastserve {
+
+// Fills in what stands in the head. What is wrong with it, to be answered when the body is there;
+// status 0 if nothing is.
+HttpError TakeInferHead(const Http1Head& head, Exchange* exchange);
+
+// A control request of this head, whose body `received` is to receive.
+std::shared_ptr<ControlRequest> MakeControlRequest(const Http1Head& head, BodyReceiver&& received);
+
+}  // namespace fastserve

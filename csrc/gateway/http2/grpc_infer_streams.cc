@@ -1,0 +1,179 @@
+#include "gateway/http2/grpc_infer_streams.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "gateway/http2/grpc_calls.h"
+
+namespace fastserve {
+
+GrpcInferStreams::GrpcInferStreams(Http2Connection& connection, int32_t id, const Http2Head& head)
+    : GrpcStream(connection, id, head) {
+  Begin(head);
+  if (!is_finished()) SendHead();  // Clients wait for it before they say more.
+}
+
+GrpcInferStreams::~GrpcInferStreams() { DropCalls(); }
+
+bool GrpcInferStreams::can_take() const {
+  return calls_.size() < kInFlightMax && asked_ == nullptr && session().unsent(id_) < kUnsentMax;
+}
+
+void GrpcInferStreams::OnMessage(BodyReceiver&& message) {
+  Exchange* const exchange = NewExchange();
+  calls_.push_back({exchange});
+  exchange->streams = true;
+  exchange->body = std::move(message);
+  exchange->received_ns = now();
+  exchange->first_byte_ns = now();
+  exchange->body_bytes = exchange->body.bytes().size();
+  if (gateway().access_log().enabled()) {
+    exchange->method = "POST";
+    exchange->path = path_;
+    exchange->notes_end = true;
+  }
+  Call* const call = &calls_.back();
+  if (Status status = Decode(call); !status.ok()) {
+    CountFailure(*exchange, status.code());
+    EndCall(call, std::move(status));
+    return SendReady();
+  }
+  if (exchange->servable) return Submit(exchange);
+  asked_ = exchange;
+  DispatchControl(MakeRpc(GrpcInferStream::kPath, std::move(exchange->body)));
+}
+
+Status GrpcInferStreams::Decode(Call* call) {
+  Exchange& exchange = *call->exchange;
+  FS_RETURN_IF_ERROR(codec().DecodeMessage(exchange));
+  const InferBody& body = codec().body();
+  call->wants_final = body.wants_final;
+  exchange.id = body.id;
+  exchange.servable = FindServable(body.model_name, body.model_version);
+  if (!exchange.servable) return {};
+  if (rpc_deadline_ns() != kNever) {
+    exchange.timeout = std::max<Nanos>(rpc_deadline_ns() - now(), 0);
+  }
+  return codec().Bind(exchange, now());
+}
+
+void GrpcInferStreams::OnLastMessage() {
+  has_all_ = true;
+  SendReady();
+}
+
+GrpcInferStreams::Call* GrpcInferStreams::Find(const Exchange& exchange) {
+  const auto found = std::ranges::find(calls_, &exchange, &Call::exchange);
+  return found == calls_.end() ? nullptr : &*found;
+}
+
+void GrpcInferStreams::AnswerPart(Exchange& exchange, Nanos now) {
+  connection_.SetNow(now);
+  if (!calls_.empty() && calls_.front().exchange == &exchange) {
+    Guarded([this] { SendReady(); });
+  }
+}
+
+void GrpcInferStreams::OnAnswer(Exchange& exchange) {
+  EndCall(Find(exchange), std::move(exchange.end));
+  SendReady();
+}
+
+void GrpcInferStreams::OnLate(Exchange& exchange) {
+  Call* const call = Find(exchange);
+  // Its result may still come, to nobody: what is said here needs an exchange of its own.
+  Exchange* const stand_in = NewExchange();
+  stand_in->id = exchange.id;
+  stand_in->servable = exchange.servable;
+  call->exchange = stand_in;
+  Abandon(&exchange);
+  EndCall(call, MakeStatus(Code::kDeadlineExceeded,
+                           "the deadline passed while the model ran; its result is dropped"));
+  SendReady();
+}
+
+void GrpcInferStreams::OnControlAnswer(int status, std::string_view,
+                                       std::span<const HttpHeader> headers) {
+  const GrpcControlAnswer answer = ReadGrpcControlAnswer(status, headers);
+  const Code code = answer.code == Code::kOk ? Code::kInternal : answer.code;
+  EndCall(Find(*std::exchange(asked_, nullptr)), MakeStatus(code, answer.message));
+  SendReady();
+}
+
+void GrpcInferStreams::EndCall(Call* call, Status status) {
+  call->has_ended = true;
+  call->exchange->end = std::move(status);
+}
+
+void GrpcInferStreams::SendReady() {
+  while (!calls_.empty() && !is_finished()) {
+    Call& call = calls_.front();
+    SendResponses(call);
+    if (!call.has_ended) break;
+    SendEnd(call);
+    RecordAccess(call.exchange, 200, std::exchange(bytes_out_, 0));
+    Recycle(call.exchange);
+    calls_.pop_front();
+  }
+  if (calls_.empty() && has_all_) Finish(Code::kOk, {});
+}
+
+void GrpcInferStreams::SendResponses(Call& call) {
+  Exchange& exchange = *call.exchange;
+  EncodedMessage& answer = message();
+  while (!exchange.ready.empty()) {
+    const StreamedResponses::Response response = std::move(exchange.ready.front());
+    exchange.ready.pop_front();
+    GrpcEnvelope envelope{.in_stream = true};
+    if (call.wants_final) {
+      call.has_sent_final = call.has_ended && exchange.end.ok() && exchange.ready.empty();
+      envelope.is_final = call.has_sent_final;
+    }
+    const Status status = codec().EncodeMessage(exchange, response, envelope, &answer);
+    if (!status.ok()) {
+      EndCall(&call, status);
+      return exchange.ready.clear();
+    }
+    SendMessage(answer);
+    answer.Clear();
+  }
+}
+
+void GrpcInferStreams::SendEnd(Call& call) {
+  Exchange& exchange = *call.exchange;
+  if (exchange.end.ok()) {
+    if (exchange.servable && exchange.responses > 0) CountAnswer(exchange);
+    if (!call.wants_final || call.has_sent_final) return;
+    EncodedMessage& answer = message();
+    const GrpcEnvelope envelope{.in_stream = true, .is_final = true};
+    if (codec().EncodeMessage(exchange, {}, envelope, &answer).ok()) SendMessage(answer);
+    return answer.Clear();
+  }
+  EncodedMessage& answer = message();
+  answer.Clear();
+  InferResult result{.model_name = {}, .model_version = {}, .id = exchange.id};
+  if (exchange.servable) {
+    result.model_name = exchange.servable->name();
+    result.model_version = exchange.servable->version_text();
+  }
+  EncodeGrpcStreamError(exchange.end.message(), result, &answer.text);
+  SendMessage(answer);
+  answer.Clear();
+}
+
+void GrpcInferStreams::OnSent() {
+  if (can_take()) TakePending();
+}
+
+void GrpcInferStreams::DropCalls() noexcept {
+  for (const Call& call : calls_) {
+    call.exchange->is_submitted ? Abandon(call.exchange) : Recycle(call.exchange);
+  }
+  calls_.clear();
+}
+
+void GrpcInferStreams::DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const {
+  for (const Call& call : calls_) out->push_back(Describe(call.exchange, now));
+}
+
+}  // namespace fastserve

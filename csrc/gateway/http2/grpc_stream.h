@@ -1,0 +1,85 @@
+// GrpcStream: an RPC: its messages, put together from data, and its end, in trailers.
+//
+//   GrpcInferStream      inference.GRPCInferenceService/ModelInfer: a model runs
+//   GrpcControlStream    whatever the control plane answers
+//
+// Threads: confined to the loop's.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+
+#include "gateway/http/body_receiver.h"
+#include "gateway/http2/http2_stream.h"
+#include "protocol/grpc/grpc_framing.h"
+
+namespace fastserve {
+
+class GrpcStream : public Http2Stream {
+ public:
+  size_t OnData(std::string_view data) final;
+  void OnEnd() final;
+  void OnTimeout() final;
+
+ protected:
+  GrpcStream(Http2Connection& connection, int32_t id, const Http2Head& head);
+
+  // What is wrong with the head is answered: to be called when the stream is made.
+  void Begin(const Http2Head& head);
+
+  // A message is complete.
+  virtual void OnMessage(BodyReceiver&& message) = 0;
+  // The client has said all.
+  virtual void OnLastMessage() = 0;
+  // Whether more may be taken now; what is not is kept, and the client is not told to send more.
+  virtual bool can_take() const { return true; }
+  // It can be taken now.
+  void TakePending();
+  // Whether a client that says nothing is late: of a stream between two messages it is not.
+  virtual bool waits_for_message() const { return true; }
+  // Whether the first bytes of a message are looked at for where its tensors begin.
+  virtual bool has_tensors() const { return false; }
+
+  // The answer's head goes out with its first message.
+  void SendHead();
+  void SendMessage(const EncodedMessage& message);
+  void SendMessage(std::string_view message);
+  // The end. Nothing of this stream is sent or taken any more.
+  void Finish(Code code, std::string_view message);
+  void Finish(const Status& status) { Finish(status.code(), status.message()); }
+  bool is_finished() const { return is_finished_; }
+  // Of the RPC; counts from its head.
+  Nanos rpc_deadline_ns() const { return rpc_deadline_ns_; }
+
+  size_t messages_ = 0;  // Received.
+  size_t bytes_out_ = 0;
+  const std::string path_;
+
+ private:
+  // Returns how much of the data was taken.
+  size_t Take(std::string_view data);
+  void EndReceiving();
+  void ReadPrefix(std::string_view* data);
+  void BeginMessage(std::string_view data);
+  void ReadMessage(std::string_view* data);
+  void EndMessage();
+
+  std::array<char, kGrpcPrefixBytes> prefix_;
+  size_t prefix_bytes_ = 0;
+  GrpcPrefix message_prefix_;
+  bool in_message_ = false;
+  bool is_placed_ = false;  // There is memory for the message.
+  std::string pending_;     // Received and not yet taken; as much as the stream's window at most.
+  BodyReceiver body_;
+  Nanos rpc_deadline_ns_ = kNever;
+  bool has_head_ = false;  // Of the answer.
+  bool has_end_ = false;       // The client has said all,
+  bool is_received_ = false;   // and all of it was taken.
+  bool is_finished_ = false;
+};
+
+std::unique_ptr<Http2Stream> MakeGrpcStream(Http2Connection& connection, int32_t id,
+                                            const Http2Head& head);
+
+}  // namespace fastserve

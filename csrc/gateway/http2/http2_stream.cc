@@ -1,0 +1,118 @@
+#include "gateway/http2/http2_stream.h"
+
+#include <new>
+#include <utility>
+
+#include "gateway/http2/grpc_stream.h"
+#include "gateway/http2/rest_stream.h"
+#include "protocol/grpc/grpc_framing.h"
+
+namespace fastserve {
+
+Http2Stream::Http2Stream(Http2Connection& connection, int32_t id)
+    : connection_(connection), id_(id), first_byte_ns_(connection.now()) {}
+
+Http2Stream::~Http2Stream() {
+  if (answering_ != nullptr) std::exchange(answering_, nullptr)->owner = nullptr;
+  EndControl();
+}
+
+Exchange* Http2Stream::NewExchange() {
+  Exchange* const exchange = gateway().NewExchange();
+  exchange->owner = this;
+  exchange->first_byte_ns = first_byte_ns_;
+  ++gateway().in_flight_;
+  return exchange;
+}
+
+void Http2Stream::Recycle(Exchange* exchange) noexcept {
+  --gateway().in_flight_;
+  gateway().Recycle(exchange);
+}
+
+void Http2Stream::Abandon(Exchange* exchange) noexcept {
+  gateway().Abandon(exchange);  // Counted until it comes back.
+}
+
+void Http2Stream::CountFailure(const Exchange& exchange, Code code) {
+  if (!exchange.servable) return;
+  const bool is_full = code == Code::kUnavailable || code == Code::kResourceExhausted;
+  exchange.servable->stats().CountFailure(is_full ? FailureReason::kRejected
+                                                  : FailureReason::kInvalid);
+}
+
+void Http2Stream::CountAnswer(const Exchange& exchange) {
+  ServableStats& stats = exchange.servable->stats();
+  const Nanos sent = NowNanos();
+  stats.receive.Record(exchange.received_ns - exchange.first_byte_ns);
+  stats.send.Record(sent - exchange.request.computed_ns);
+  stats.request.Record(sent - exchange.received_ns);
+}
+
+void Http2Stream::RecordAccess(const Exchange* exchange, int status, size_t bytes_out) {
+  AccessLog& log = gateway().access_log();
+  if (!log.enabled()) return;
+  try {
+    log.Add(RecordOf(exchange, PeerText(), status, bytes_out));
+  } catch (const std::bad_alloc&) {
+    stats().access_records_dropped.Add();  // The answer is more than its record.
+  }
+}
+
+void Http2Stream::DispatchControl(std::shared_ptr<ControlRequest> request) {
+  request->owner = this;
+  answering_ = request.get();
+  has_control_ = true;
+  ++gateway().in_flight_;
+  gateway().host_.OnControl(std::move(request));
+}
+
+void Http2Stream::AnswerInference(Exchange& exchange, Nanos now) {
+  connection_.SetNow(now);
+  Guarded([&] { OnAnswer(exchange); });
+}
+
+void Http2Stream::AnswerLate(Exchange& exchange, Nanos now) {
+  connection_.SetNow(now);
+  stats().results_dropped.Add();
+  Guarded([&] { OnLate(exchange); });
+}
+
+void Http2Stream::AnswerControl(ControlRequest&, int status, std::string_view body,
+                                std::span<const HttpHeader> headers) {
+  connection_.SetNow(NowNanos());  // It may have taken long.
+  EndControl();
+  Guarded([&] { OnControlAnswer(status, body, headers); });
+}
+
+void Http2Stream::EndControl() noexcept {
+  answering_ = nullptr;
+  if (std::exchange(has_control_, false)) --gateway().in_flight_;
+}
+
+InFlightRequest Http2Stream::Describe(const Exchange* exchange, Nanos now) const {
+  InFlightRequest described;
+  described.peer = PeerText();
+  described.age = now - first_byte_ns_;
+  described.phase = answering_ != nullptr ? "control" : "receive";
+  if (exchange == nullptr) return described;
+  if (exchange->servable) {
+    described.model = exchange->servable->name();
+    described.version = exchange->servable->version_text();
+    described.id = exchange->id;
+  }
+  if (exchange->is_submitted) described.phase = "model";
+  described.deadline_ns = gateway().deadlines_.DeadlineOf(*exchange);
+  described.body_bytes = exchange->is_submitted ? exchange->body_bytes : exchange->body.bytes().size();
+  return described;
+}
+
+std::unique_ptr<Http2Stream> MakeHttp2Stream(Http2Connection& connection, int32_t id,
+                                             const Http2Head& head) {
+  if (head.method == "POST" && IsGrpcContentType(head.Find("content-type"))) {
+    return MakeGrpcStream(connection, id, head);
+  }
+  return std::make_unique<RestStream>(connection, id, head);
+}
+
+}  // namespace fastserve

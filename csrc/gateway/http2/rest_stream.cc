@@ -1,0 +1,253 @@
+#include "gateway/http2/rest_stream.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <utility>
+
+#include "gateway/http/infer_head.h"
+#include "gateway/http/request_phases.h"
+#include "gateway/http/router.h"
+#include "protocol/kserve_rest.h"
+
+namespace fastserve {
+namespace {
+
+// Made into the head of HTTP/1.1 that says the same, so that one reader judges both.
+std::string Http1HeadOf(const Http2Head& head) {
+  std::string text;
+  text.reserve(head.bytes);
+  text.append(head.method).append(" ").append(head.path).append(" HTTP/1.1\r\n");
+  if (!head.authority.empty() || head.Find("host").empty()) {
+    text.append("host: ").append(head.authority).append("\r\n");
+  }
+  for (const Http2Field& field : head.fields) {
+    // Of a connection of HTTP/1.1, or said already.
+    if (field.name == "te" || field.name == "expect") continue;
+    if (field.name == "host" && !head.authority.empty()) continue;
+    text.append(field.name).append(": ").append(field.value).append("\r\n");
+  }
+  return text.append("\r\n");
+}
+
+std::string_view Digits(uint64_t value, std::array<char, 20>& storage) {
+  const auto end = std::to_chars(storage.data(), storage.data() + storage.size(), value).ptr;
+  return {storage.data(), static_cast<size_t>(end - storage.data())};
+}
+
+std::string Lower(std::string_view name) {
+  std::string lower(name);
+  for (char& c : lower) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return lower;
+}
+
+}  // namespace
+
+RestStream::RestStream(Http2Connection& connection, int32_t id, const Http2Head& head)
+    : Http2Stream(connection, id), is_head_request_(head.method == "HEAD") {
+  exchange_ = NewExchange();
+  Begin(head);
+}
+
+RestStream::~RestStream() { DropExchange(); }
+
+void RestStream::Begin(const Http2Head& http2_head) {
+  stats().requests.Add();
+  exchange_->head_bytes = http2_head.bytes;
+  if (http2_head.is_too_large) return AnswerError(431, "the request's head is too large");
+  const std::string text = Http1HeadOf(http2_head);
+  Http1HeadReader reader({.head_bytes_max = text.size()});
+  Http1Head head;
+  if (reader.Read(text, &head) != Http1Progress::kDone || head.bytes != text.size()) {
+    const bool failed = !reader.error().message.empty();
+    return AnswerError(failed ? reader.error().status : 400,
+                       failed ? reader.error().message : "the request's head is no head of HTTP");
+  }
+  if (gateway().access_log().enabled()) {
+    exchange_->method = head.method;
+    exchange_->path = PathOf(head.target);
+  }
+  std::string storage;
+  const Route route = FindRoute(head.method, head.target, &storage);
+  if (route.is_infer) {
+    exchange_->map_changes = map_changes();
+    exchange_->servable = Http2Stream::FindServable(route.model, route.version);
+    exchange_->version_asked = route.version;
+    exchange_->model_asked = route.model;
+    exchange_->notes_end = head.wants_timing || gateway().access_log().enabled();
+  }
+  if (exchange_->servable) {
+    refusal_ = TakeInferHead(head, exchange_);
+  } else {
+    control_ = MakeControlRequest(head, std::move(exchange_->body));
+  }
+  deadline_ns_ = now() + options().body_timeout;
+  has_length_ = head.body == HttpBody::kLength;
+  if (http2_head.ends) return OnEnd();
+  BodyReceiver& body = exchange_->body;
+  if (!has_length_) return body.StartChunked(exchange_->inference_header_length);
+  const Status status = body.Start(head.content_length, exchange_->inference_header_length);
+  if (status.ok()) return;
+  CountFailure(*exchange_, status.code());
+  AnswerError(status.code() == Code::kOutOfRange ? 413 : HttpStatusOf(status.code()),
+              status.message());
+}
+
+size_t RestStream::OnData(std::string_view data) {
+  const size_t taken = data.size();
+  if (is_answered_ || is_received_) return taken;
+  deadline_ns_ = now() + options().body_timeout;
+  BodyReceiver& body = exchange_->body;
+  if (has_length_) {
+    // nghttp2 holds the data against content-length.
+    const std::span<std::byte> tail = body.Tail();
+    const size_t used = std::min(tail.size(), data.size());
+    if (used > 0) std::memcpy(tail.data(), data.data(), used);
+    body.Received(used);
+    return taken;
+  }
+  if (const Status status = body.Append(data); !status.ok()) {
+    CountFailure(*exchange_, status.code());
+    AnswerError(status.code() == Code::kOutOfRange ? 413 : HttpStatusOf(status.code()),
+                status.message());
+  }
+  return taken;
+}
+
+void RestStream::OnEnd() {
+  if (is_answered_ || std::exchange(is_received_, true)) return;
+  deadline_ns_ = kNever;
+  if (!has_length_) exchange_->body.FinishChunked();
+  Dispatch();
+}
+
+void RestStream::OnTimeout() { AnswerError(408, "the request's body did not arrive in time"); }
+
+void RestStream::FindServableAgain() {
+  Exchange& exchange = *exchange_;
+  if (is_received_ || exchange.model_asked.empty() || control_ != nullptr) return;
+  exchange.map_changes = map_changes();
+  exchange.servable = Http2Stream::FindServable(exchange.model_asked, exchange.version_asked);
+}
+
+void RestStream::Dispatch() {
+  Exchange& exchange = *exchange_;
+  exchange.received_ns = now();
+  exchange.body_bytes = exchange.body.bytes().size();
+  if (refusal_.status != 0) {
+    CountFailure(exchange, Code::kInvalidArgument);
+    return AnswerError(refusal_.status, refusal_.message);
+  }
+  if (control_ != nullptr) {
+    control_->body = std::move(exchange.body);
+    return DispatchControl(std::move(control_));
+  }
+  if (exchange.map_changes != map_changes()) {
+    exchange.servable = Http2Stream::FindServable(exchange.model_asked, exchange.version_asked);
+  }
+  Status status = exchange.servable ? codec().DecodeRequest(exchange, now())
+                                    : Unavailable("model '", exchange.model_asked,
+                                                  "' was unloaded while the request arrived");
+  if (status.ok()) return Submit(exchange_);
+  CountFailure(exchange, status.code());
+  AnswerError(HttpStatusOf(status.code()), status.message());
+}
+
+void RestStream::OnAnswer(Exchange& exchange) {
+  Status status = std::move(exchange.end);
+  EncodedBody& body = encoded();
+  if (status.ok()) {
+    status = codec().EncodeResponse(exchange, &body);
+    if (!status.ok()) CountFailure(exchange, status.code());
+  }
+  if (!status.ok()) return AnswerError(HttpStatusOf(status.code()), status.message());
+  Http1ResponseHead head;
+  head.content_type = body.is_binary ? "application/octet-stream" : "application/json";
+  if (body.is_binary) head.inference_header_length = body.json.size();
+  CountAnswer(exchange);
+  Send(head, body.json, body.tensors);
+  body.tensors.clear();  // Owners are let go.
+}
+
+void RestStream::OnLate(Exchange&) {
+  AnswerError(504, "the deadline passed while the model ran; its result is dropped");
+}
+
+void RestStream::OnControlAnswer(int status, std::string_view body,
+                               std::span<const HttpHeader> headers) {
+  Http1ResponseHead head;
+  head.status = status;
+  head.extra = headers;
+  Send(head, body, {});
+}
+
+void RestStream::AnswerError(int status, std::string_view message) {
+  ByteWriter body;
+  EncodeError(message, &body);
+  Http1ResponseHead head;
+  head.status = status;
+  head.content_type = "application/json";
+  if (status == 429 || status == 503) {
+    const bool knows = exchange_ != nullptr && exchange_->servable;
+    head.retry_after_s = RetryAfterSeconds(knows ? exchange_->servable->ExpectedWait() : 0);
+  }
+  Send(head, body.view(), {});
+}
+
+void RestStream::Send(Http1ResponseHead head, std::string_view body,
+                      std::span<const OutputPart> tensors) {
+  if (std::exchange(is_answered_, true)) return;
+  deadline_ns_ = kNever;
+  size_t bytes = body.size();
+  for (const OutputPart& tensor : tensors) bytes += tensor.bytes.size();
+  std::array<char, 20> status_text, length_text, header_text, retry_text;
+  std::vector<Http2Field> fields;
+  std::vector<std::string> names;
+  names.reserve(head.extra.size());
+  fields.reserve(8 + head.extra.size());
+  fields.push_back({":status", Digits(static_cast<uint64_t>(head.status), status_text)});
+  if (!head.content_type.empty()) fields.push_back({"content-type", head.content_type});
+  fields.push_back({"content-length", Digits(bytes, length_text)});
+  fields.push_back({"date", Date()});
+  if (head.inference_header_length) {
+    fields.push_back({"inference-header-content-length",
+                      Digits(*head.inference_header_length, header_text)});
+  }
+  if (head.retry_after_s) fields.push_back({"retry-after", Digits(*head.retry_after_s, retry_text)});
+  ServerTimingStorage timing_storage;
+  if (exchange_ != nullptr && exchange_->wants_timing) {
+    const std::string_view timing =
+        FormatServerTiming(PhasesOf(*exchange_, NowNanos()), timing_storage);
+    if (!timing.empty()) fields.push_back({"server-timing", timing});
+  }
+  for (const HttpHeader& field : head.extra) {
+    fields.push_back({names.emplace_back(Lower(field.name)), field.value});
+  }
+  const bool has_body = bytes > 0 && !is_head_request_ && head.status != 204 && head.status != 304;
+  session().Answer(id_, fields, !has_body);
+  if (has_body) {
+    session().Write(id_, body);
+    for (const OutputPart& tensor : tensors) session().Write(id_, tensor.bytes, tensor.owner);
+    session().End(id_);
+  }
+  stats().responses[static_cast<size_t>(head.status)].Add();
+  RecordAccess(exchange_, head.status, has_body ? bytes : 0);
+  if (!is_received_) connection_.StopReceiving(id_);
+  DropExchange();
+  connection_.WantFlush();
+}
+
+void RestStream::DropExchange() noexcept {
+  if (exchange_ == nullptr) return;
+  Exchange* const exchange = std::exchange(exchange_, nullptr);
+  exchange->is_submitted ? Abandon(exchange) : Recycle(exchange);
+}
+
+void RestStream::DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const {
+  if (exchange_ != nullptr || answering_ != nullptr) out->push_back(Describe(exchange_, now));
+}
+
+}  // namespace fastserve

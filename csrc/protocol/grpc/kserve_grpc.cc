@@ -1,0 +1,405 @@
+// The first half of the codec: requests.
+#include "protocol/grpc/kserve_grpc.h"
+
+#include <simdjson.h>
+
+#include <protozero/exception.hpp>
+#include <protozero/pbf_reader.hpp>
+#include <string>
+#include <utility>
+
+#include "protocol/grpc/typed_contents.h"
+
+namespace fastserve {
+namespace {
+
+using Wire = protozero::pbf_wire_type;
+
+std::string_view View(protozero::data_view view) { return {view.data(), view.size()}; }
+
+// A value of the map<string, InferParameter>.
+struct Parameter {
+  enum class Kind : uint8_t { kNone, kBool, kInt64, kString, kDouble, kUint64 };
+
+  std::string_view key;
+  Kind kind = Kind::kNone;
+  bool as_bool = false;
+  int64_t as_int64 = 0;
+  uint64_t as_uint64 = 0;
+  double as_double = 0;
+  std::string_view as_string;
+};
+
+void ReadParameterValue(protozero::pbf_reader reader, Parameter* out) {
+  while (reader.next()) {
+    switch (reader.tag_and_type()) {
+      case protozero::tag_and_type(1, Wire::varint):
+        out->kind = Parameter::Kind::kBool;
+        out->as_bool = reader.get_uint64() != 0;
+        break;
+      case protozero::tag_and_type(2, Wire::varint):
+        out->kind = Parameter::Kind::kInt64;
+        out->as_int64 = reader.get_int64();
+        break;
+      case protozero::tag_and_type(3, Wire::length_delimited):
+        out->kind = Parameter::Kind::kString;
+        out->as_string = View(reader.get_view());
+        break;
+      case protozero::tag_and_type(4, Wire::fixed64):
+        out->kind = Parameter::Kind::kDouble;
+        out->as_double = reader.get_double();
+        break;
+      case protozero::tag_and_type(5, Wire::varint):
+        out->kind = Parameter::Kind::kUint64;
+        out->as_uint64 = reader.get_uint64();
+        break;
+      default:
+        reader.skip();
+    }
+  }
+}
+
+Parameter ReadParameter(protozero::pbf_reader reader) {
+  Parameter parameter;
+  while (reader.next()) {
+    switch (reader.tag_and_type()) {
+      case protozero::tag_and_type(1, Wire::length_delimited):
+        parameter.key = View(reader.get_view());
+        break;
+      case protozero::tag_and_type(2, Wire::length_delimited):
+        ReadParameterValue(protozero::pbf_reader(reader.get_view()), &parameter);
+        break;
+      default:
+        reader.skip();
+    }
+  }
+  return parameter;
+}
+
+Status WrongParameter(const Parameter& parameter, std::string_view expected) {
+  return InvalidArgument("parameter '", parameter.key, "': expected ", expected);
+}
+
+Status ToUint64(const Parameter& parameter, uint64_t* out) {
+  if (parameter.kind == Parameter::Kind::kUint64) {
+    *out = parameter.as_uint64;
+  } else if (parameter.kind == Parameter::Kind::kInt64 && parameter.as_int64 >= 0) {
+    *out = static_cast<uint64_t>(parameter.as_int64);
+  } else {
+    return WrongParameter(parameter, "an integer of at least 0 (int64_param or uint64_param)");
+  }
+  return {};
+}
+
+Status ToBool(const Parameter& parameter, bool* out) {
+  if (parameter.kind != Parameter::Kind::kBool) return WrongParameter(parameter, "a bool_param");
+  *out = parameter.as_bool;
+  return {};
+}
+
+Status SharedMemoryUnimplemented(std::string_view what) {
+  return Unimplemented(what,
+                       ": shared memory is not supported by this server; send the bytes in "
+                       "raw_input_contents");
+}
+
+}  // namespace
+
+// Reads one request; lives for one Decode.
+class GrpcRequestReader {
+ public:
+  GrpcRequestReader(KserveGrpcDecoder* scratch, TensorAllocator& allocator, InferBody* out)
+      : scratch_(*scratch), allocator_(allocator), out_(*out) {}
+
+  Status Read(std::string_view message);
+
+ private:
+  Status ReadField(protozero::pbf_reader& reader);
+  Status ReadRequestParameter(const Parameter& parameter);
+  Status ReadCustomParameter(const Parameter& parameter);
+  Status ReadInput(protozero::pbf_reader reader);
+  Status ReadShape(protozero::pbf_reader& reader, Tensor* tensor);
+  Status AppendDim(int64_t dim, Tensor* tensor);
+  Status ReadOutput(protozero::pbf_reader reader);
+  Status ReadOutputParameter(const Parameter& parameter, InferOutput* output);
+  Status PlaceTensors();
+  Status PlaceTensor(size_t index, std::span<const std::string_view> contents);
+  std::string Label(size_t index) const {
+    const std::string_view name = out_.inputs[index].name;
+    return name.empty() ? StrCat("inputs[", index, "]") : StrCat("tensor '", name, "'");
+  }
+
+  KserveGrpcDecoder& scratch_;
+  TensorAllocator& allocator_;
+  InferBody& out_;
+  size_t parameters_ = 0;
+};
+
+Status GrpcRequestReader::Read(std::string_view message) {
+  protozero::pbf_reader reader(message.data(), message.size());
+  while (reader.next()) FS_RETURN_IF_ERROR(ReadField(reader));
+  if (!out_.id.empty()) {
+    out_.has_id = true;
+    if (!simdjson::validate_utf8(out_.id.data(), out_.id.size())) {
+      return InvalidArgument("request 'id': expected UTF-8");
+    }
+  }
+  return PlaceTensors();
+}
+
+Status GrpcRequestReader::ReadField(protozero::pbf_reader& reader) {
+  switch (reader.tag_and_type()) {
+    case protozero::tag_and_type(1, Wire::length_delimited):
+      out_.model_name = View(reader.get_view());
+      return {};
+    case protozero::tag_and_type(2, Wire::length_delimited):
+      out_.model_version = View(reader.get_view());
+      return {};
+    case protozero::tag_and_type(3, Wire::length_delimited):
+      out_.id = View(reader.get_view());
+      return {};
+    case protozero::tag_and_type(4, Wire::length_delimited):
+      if (++parameters_ > kMaxRequestParameters) {
+        return InvalidArgument("request: more than ", kMaxRequestParameters, " parameters");
+      }
+      return ReadRequestParameter(ReadParameter(protozero::pbf_reader(reader.get_view())));
+    case protozero::tag_and_type(5, Wire::length_delimited):
+      if (out_.inputs.size() == kMaxRequestTensors) {
+        return InvalidArgument("request: more than ", kMaxRequestTensors, " inputs");
+      }
+      return ReadInput(protozero::pbf_reader(reader.get_view()));
+    case protozero::tag_and_type(6, Wire::length_delimited):
+      if (out_.outputs.size() == kMaxRequestTensors) {
+        return InvalidArgument("request: more than ", kMaxRequestTensors, " outputs");
+      }
+      return ReadOutput(protozero::pbf_reader(reader.get_view()));
+    case protozero::tag_and_type(7, Wire::length_delimited):
+      if (scratch_.raw_.size() == kMaxRequestTensors) {
+        return InvalidArgument("request: more than ", kMaxRequestTensors, " raw_input_contents");
+      }
+      scratch_.raw_.push_back(View(reader.get_view()));
+      return {};
+    default:
+      reader.skip();
+      return {};
+  }
+}
+
+Status GrpcRequestReader::ReadRequestParameter(const Parameter& parameter) {
+  const std::string_view key = parameter.key;
+  if (key == "binary_data_output") return {};  // Answers are raw, whatever is asked for.
+  if (key == "timeout") return ToUint64(parameter, &out_.timeout_us);
+  if (key == "priority") return ToUint64(parameter, &out_.priority);
+  if (key == "sequence_start") return ToBool(parameter, &out_.sequence.start);
+  if (key == "sequence_end") return ToBool(parameter, &out_.sequence.end);
+  if (key == "sequence_id") {
+    if (parameter.kind != Parameter::Kind::kString) return ToUint64(parameter, &out_.sequence.id);
+    out_.sequence.name = parameter.as_string;
+    return {};
+  }
+  if (key == "triton_enable_empty_final_response") return ToBool(parameter, &out_.wants_final);
+  if (key == "headers" || key.starts_with("triton_")) return {};
+  return ReadCustomParameter(parameter);
+}
+
+Status GrpcRequestReader::ReadCustomParameter(const Parameter& parameter) {
+  InferParameter read{.name = parameter.key, .value = false};
+  switch (parameter.kind) {
+    case Parameter::Kind::kNone:
+      return WrongParameter(parameter, "a value");
+    case Parameter::Kind::kBool:
+      read.value = parameter.as_bool;
+      break;
+    case Parameter::Kind::kInt64:
+      read.value = parameter.as_int64;
+      break;
+    case Parameter::Kind::kString:
+      read.value = parameter.as_string;
+      break;
+    case Parameter::Kind::kDouble:
+      read.value = parameter.as_double;
+      break;
+    case Parameter::Kind::kUint64:
+      read.value = parameter.as_uint64;
+      break;
+  }
+  // It is a map: of two with one key the last counts.
+  for (InferParameter& other : out_.parameters) {
+    if (other.name == parameter.key) {
+      other = read;
+      return {};
+    }
+  }
+  out_.parameters.push_back(read);
+  return {};
+}
+
+Status GrpcRequestReader::ReadInput(protozero::pbf_reader reader) {
+  const size_t index = out_.inputs.size();
+  InferInput& input = out_.inputs.emplace_back();
+  std::string_view& datatype = scratch_.datatypes_.emplace_back();
+  size_t parameters = 0;
+  while (reader.next()) {
+    switch (reader.tag_and_type()) {
+      case protozero::tag_and_type(1, Wire::length_delimited):
+        input.name = View(reader.get_view());
+        break;
+      case protozero::tag_and_type(2, Wire::length_delimited):
+        datatype = View(reader.get_view());
+        break;
+      case protozero::tag_and_type(3, Wire::varint):
+      case protozero::tag_and_type(3, Wire::length_delimited):
+        FS_RETURN_IF_ERROR(ReadShape(reader, &input.tensor));
+        break;
+      case protozero::tag_and_type(4, Wire::length_delimited): {
+        if (++parameters > kMaxRequestParameters) {
+          return InvalidArgument("input: more than ", kMaxRequestParameters, " parameters");
+        }
+        const Parameter parameter = ReadParameter(protozero::pbf_reader(reader.get_view()));
+        if (parameter.key.starts_with("shared_memory_")) {
+          return SharedMemoryUnimplemented(Label(index));
+        }
+        break;
+      }
+      case protozero::tag_and_type(5, Wire::length_delimited):
+        scratch_.contents_.push_back({index, View(reader.get_view())});
+        break;
+      default:
+        reader.skip();
+    }
+  }
+  return {};
+}
+
+Status GrpcRequestReader::ReadShape(protozero::pbf_reader& reader, Tensor* tensor) {
+  if (reader.wire_type() == Wire::varint) return AppendDim(reader.get_int64(), tensor);
+  const std::string_view packed = View(reader.get_view());
+  const char* at = packed.data();
+  const char* const end = at + packed.size();
+  while (at < end) {
+    FS_RETURN_IF_ERROR(
+        AppendDim(static_cast<int64_t>(protozero::decode_varint(&at, end)), tensor));
+  }
+  return {};
+}
+
+Status GrpcRequestReader::AppendDim(int64_t dim, Tensor* tensor) {
+  const size_t index = out_.inputs.size() - 1;
+  if (dim < 0) {
+    return InvalidArgument(Label(index), " dimension ", tensor->shape.rank(),
+                           " of 'shape': expected an integer of at least 0, received ", dim);
+  }
+  if (tensor->shape.Append(dim)) return {};
+  return InvalidArgument(Label(index), ": shape has more than ", Shape::kMaxRank, " dimensions");
+}
+
+Status GrpcRequestReader::ReadOutput(protozero::pbf_reader reader) {
+  InferOutput& output = out_.outputs.emplace_back();
+  output.binary = true;
+  size_t parameters = 0;
+  while (reader.next()) {
+    switch (reader.tag_and_type()) {
+      case protozero::tag_and_type(1, Wire::length_delimited):
+        output.name = View(reader.get_view());
+        break;
+      case protozero::tag_and_type(2, Wire::length_delimited):
+        if (++parameters > kMaxRequestParameters) {
+          return InvalidArgument("output: more than ", kMaxRequestParameters, " parameters");
+        }
+        FS_RETURN_IF_ERROR(ReadOutputParameter(
+            ReadParameter(protozero::pbf_reader(reader.get_view())), &output));
+        break;
+      default:
+        reader.skip();
+    }
+  }
+  return {};
+}
+
+Status GrpcRequestReader::ReadOutputParameter(const Parameter& parameter, InferOutput* output) {
+  if (parameter.key.starts_with("shared_memory_")) return SharedMemoryUnimplemented("output");
+  if (parameter.key != "classification") return {};
+  uint64_t count = 0;
+  FS_RETURN_IF_ERROR(ToUint64(parameter, &count));
+  output->classification = static_cast<uint32_t>(count);
+  if (output->classification == count) return {};
+  return WrongParameter(parameter, "an integer below 4294967296");
+}
+
+// Types, shapes and contents may come in any order, so tensors are made when all is read.
+Status GrpcRequestReader::PlaceTensors() {
+  const bool is_raw = !scratch_.raw_.empty();
+  if (is_raw && !scratch_.contents_.empty()) {
+    return InvalidArgument(Label(scratch_.contents_.front().input),
+                           " has 'contents' beside raw_input_contents: a request takes either");
+  }
+  if (is_raw && scratch_.raw_.size() != out_.inputs.size()) {
+    return InvalidArgument("request: ", out_.inputs.size(), " inputs, but ", scratch_.raw_.size(),
+                           " raw_input_contents");
+  }
+  std::vector<std::string_view> contents;
+  size_t next = 0;  // contents_ is in the inputs' order.
+  for (size_t i = 0; i < out_.inputs.size(); ++i) {
+    contents.clear();
+    while (next < scratch_.contents_.size() && scratch_.contents_[next].input == i) {
+      contents.push_back(scratch_.contents_[next++].message);
+    }
+    FS_RETURN_IF_ERROR(PlaceTensor(i, contents));
+  }
+  return {};
+}
+
+Status GrpcRequestReader::PlaceTensor(size_t index, std::span<const std::string_view> contents) {
+  InferInput& input = out_.inputs[index];
+  if (input.name.empty()) return InvalidArgument("inputs[", index, "]: 'name' is missing");
+  const std::string_view datatype = scratch_.datatypes_[index];
+  const std::optional<DataType> type = ParseDataType(datatype);
+  if (!type) return InvalidArgument(Label(index), ": datatype '", datatype, "' does not exist");
+  input.tensor.type = *type;
+  if (!input.tensor.shape.Elements()) {
+    return InvalidArgument(Label(index), ": shape ", input.tensor.shape.ToString(),
+                           " has too many elements");
+  }
+  if (scratch_.raw_.empty()) {
+    return ReadTypedContents(input.name, contents, allocator_, &input.tensor);
+  }
+  input.tensor.bytes = std::as_bytes(std::span(scratch_.raw_[index]));
+  return ValidateTensor(input.name, input.tensor);
+}
+
+Status KserveGrpcDecoder::Decode(std::span<const std::byte> message, TensorAllocator& allocator,
+                                 InferBody* out) {
+  out->Clear();
+  out->binary_output_default = true;
+  contents_.clear();
+  datatypes_.clear();
+  raw_.clear();
+  try {
+    return GrpcRequestReader(this, allocator, out)
+        .Read({reinterpret_cast<const char*>(message.data()), message.size()});
+  } catch (const protozero::exception& error) {
+    return InvalidArgument("request: the message is no protobuf of ModelInferRequest: ",
+                           error.what());
+  }
+}
+
+std::optional<size_t> FindRawContents(std::string_view begin) {
+  constexpr uint32_t kRawInputContents = 7;
+  const char* at = begin.data();
+  const char* const end = at + begin.size();
+  try {
+    while (at < end) {
+      const uint64_t key = protozero::decode_varint(&at, end);
+      if ((key & 7) != static_cast<uint64_t>(Wire::length_delimited)) return std::nullopt;
+      const uint64_t length = protozero::decode_varint(&at, end);
+      if (key >> 3 == kRawInputContents) return static_cast<size_t>(at - begin.data());
+      if (length > static_cast<size_t>(end - at)) return std::nullopt;
+      at += length;
+    }
+  } catch (const protozero::exception&) {
+    return std::nullopt;  // It is not all there.
+  }
+  return std::nullopt;
+}
+
+}  // namespace fastserve

@@ -1,0 +1,1 @@
+"""gRPC's side of the control plane: what is no inference."""
