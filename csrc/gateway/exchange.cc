@@ -44,6 +44,7 @@ void Exchange::Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept {
   owner = nullptr;
   servable.reset();
   is_submitted = false;
+  is_in_flight = false;
   inference_header_length.reset();
   timeout = kNever;
   wants_timing = false;

@@ -69,6 +69,7 @@ class Exchange final : public CompletionLink, public ResponseSink {
   ExchangeOwner* owner = nullptr;  // Null when the client has left, or has its answer.
   ServableHandle servable;
   bool is_submitted = false;            // The scheduler has it.
+  bool is_in_flight = false;            // It is counted so; of HTTP/2 alone.
   size_t deadline_index = kNoDeadline;  // In the gateway's DeadlineList.
 
   // From the head.

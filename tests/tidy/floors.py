@@ -57,6 +57,7 @@ OUTSIDE = [
     (r"cuda|cublas|cudnn", {"device", "kernels"}, "CUDA appears only in device and kernels"),
     (r"boost/", set[str](), "Boost is an oracle of tests/fuzz, no part of the core"),
     (r"simdjson", {"protocol"}, "JSON is read in protocol"),
+    (r"nghttp2/|protozero/", {"protocol"}, "HTTP/2 and protobuf are read in protocol"),
 ]
 
 # What a room may not even know, whatever its floor.

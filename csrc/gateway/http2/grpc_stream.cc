@@ -16,7 +16,7 @@ GrpcStream::GrpcStream(Http2Connection& connection, int32_t id, const Http2Head&
 
 void GrpcStream::Begin(const Http2Head& head) {
   stats().requests.Add();
-  deadline_ns_ = now() + options().body_timeout;
+  if (waits_for_message()) deadline_ns_ = now() + options().body_timeout;
   if (head.is_too_large) {
     return Finish(Code::kResourceExhausted, "the request's metadata is too large");
   }

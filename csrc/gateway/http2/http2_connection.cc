@@ -11,7 +11,7 @@ namespace fastserve {
 namespace {
 
 // What a client may do for no purpose. Deadlines that pass reset streams, too.
-constexpr double kResetsBurst = 1000;
+constexpr double kResetsBurst = 500;
 constexpr double kResetsPerSecond = 200;
 constexpr double kGlitchesBurst = 1000;
 constexpr double kGlitchesPerSecond = 100;

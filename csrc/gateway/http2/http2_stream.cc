@@ -21,12 +21,17 @@ Exchange* Http2Stream::NewExchange() {
   Exchange* const exchange = gateway().NewExchange();
   exchange->owner = this;
   exchange->first_byte_ns = first_byte_ns_;
-  ++gateway().in_flight_;
   return exchange;
 }
 
+void Http2Stream::Submit(Exchange* exchange) {
+  exchange->is_in_flight = true;
+  ++gateway().in_flight_;
+  gateway().Submit(exchange, now());
+}
+
 void Http2Stream::Recycle(Exchange* exchange) noexcept {
-  --gateway().in_flight_;
+  if (exchange->is_in_flight) --gateway().in_flight_;
   gateway().Recycle(exchange);
 }
 

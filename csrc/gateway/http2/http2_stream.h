@@ -60,7 +60,8 @@ class Http2Stream : public ExchangeOwner, public ControlOwner {
   Exchange* NewExchange();
   void Recycle(Exchange* exchange) noexcept;
   void Abandon(Exchange* exchange) noexcept;
-  void Submit(Exchange* exchange) { gateway().Submit(exchange, now()); }
+  // From here on it is one of those in flight.
+  void Submit(Exchange* exchange);
   BodyReceiver NewBody() const { return {gateway().admission_, gateway().pool_}; }
   ServableHandle FindServable(std::string_view model, std::string_view version) const {
     return gateway().serving_.Find(model, version);

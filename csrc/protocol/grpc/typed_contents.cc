@@ -54,10 +54,9 @@ uint32_t FieldOf(DataType type) {
 
 std::string_view View(protozero::data_view view) { return {view.data(), view.size()}; }
 
-Status WrongCount(std::string_view name, const Tensor& tensor, std::string_view what,
-                  size_t received) {
+Status WrongCount(std::string_view name, const Tensor& tensor, std::string_view what) {
   return InvalidArgument("tensor '", name, "': shape ", tensor.shape.ToString(), " takes ",
-                         *tensor.shape.Elements(), " elements, but ", what, " ", received,
+                         *tensor.shape.Elements(), " elements, but ", what,
                          " are in its contents");
 }
 
@@ -72,7 +71,7 @@ class ElementReader {
   template <typename Element>
   Status Add(Element element) {
     if (sizeof(Element) * (count_ + 1) > to_.size()) {
-      return WrongCount(name_, tensor_, "more than", count_);
+      return WrongCount(name_, tensor_, StrCat("more than ", count_));
     }
     std::memcpy(to_.data() + sizeof(Element) * count_++, &element, sizeof(Element));
     return {};
@@ -121,7 +120,7 @@ class ElementReader {
     }
     if (bytes.empty()) return {};
     if (bytes.size() > to_.size() - element * count_) {
-      return WrongCount(name_, tensor_, "at least", count_ + bytes.size() / element);
+      return WrongCount(name_, tensor_, StrCat("at least ", count_ + bytes.size() / element));
     }
     std::memcpy(to_.data() + element * count_, bytes.data(), bytes.size());
     count_ += bytes.size() / element;
@@ -203,7 +202,7 @@ Status ReadNumbers(std::string_view name, std::span<const std::string_view> cont
                    TensorAllocator& allocator, Tensor* tensor) {
   const auto expected = static_cast<uint64_t>(*tensor->shape.Elements());
   if (!CanHold(contents, tensor->type, expected)) {
-    return WrongCount(name, *tensor, "fewer", 0);
+    return WrongCount(name, *tensor, "fewer");
   }
   std::span<std::byte> to;
   if (expected > 0) {
@@ -216,7 +215,7 @@ Status ReadNumbers(std::string_view name, std::span<const std::string_view> cont
     reader.skip();
     return Status();
   }));
-  if (elements.count() != expected) return WrongCount(name, *tensor, "only", elements.count());
+  if (elements.count() != expected) return WrongCount(name, *tensor, StrCat("only ", elements.count()));
   tensor->bytes = to;
   return {};
 }
@@ -241,7 +240,7 @@ Status ReadBytes(std::string_view name, std::span<const std::string_view> conten
     ++count;
     bytes += kLengthBytes + element.size();
   }));
-  if (count != expected) return WrongCount(name, *tensor, "", count);
+  if (count != expected) return WrongCount(name, *tensor, StrCat(count));
   if (count == 0) return {};
   const std::span<std::byte> to = allocator.Allocate(bytes);
   if (to.empty()) return NoMemory(name);

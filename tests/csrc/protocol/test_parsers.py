@@ -24,6 +24,8 @@ READERS = {
     "ChunkedReader": ("http1_chunked_test.cc", "http1_fuzz.cc"),
     "KserveRestDecoder": ("kserve_rest_pieces_test.cc", "kserve_rest_fuzz.cc"),
     "DecodeRawBinary": ("kserve_rest_pieces_test.cc", "kserve_rest_fuzz.cc"),
+    "Http2Session": ("http2/http2_session_test.cc", "http2_fuzz.cc"),
+    "KserveGrpcDecoder": ("grpc/kserve_grpc_pieces_test.cc", "kserve_grpc_fuzz.cc"),
 }
 
 # What is reached through a reader alone, or has no pieces.
@@ -36,14 +38,26 @@ INNER = {
     "ReadJsonTensor": "reads a value of JsonParser's document",
     "ReadDecimalFloat": "reads a number of JsonParser's document; decimal_float_test.cc, and FP32 "
     "data in kserve_rest_fuzz.cc",
+    "ParseGrpcPrefix": "takes five bytes; grpc_framing_test.cc and kserve_grpc_fuzz.cc",
+    "ParseGrpcTimeout": "takes a whole field; grpc_framing_test.cc and kserve_grpc_fuzz.cc",
+    "ReadTypedContents": "reads what KserveGrpcDecoder found",
     "PercentDecode": "takes a whole target; http1_characters_test.cc and http1_fuzz.cc",
 }
 
 # Units that read nothing.
-WRITERS = {"byte_writer", "http1_response", "json_writer", "tensor_allocator"}
+WRITERS = {
+    "byte_writer",
+    "http1_response",
+    "http2_output",
+    "infer_body",
+    "json_writer",
+    "output_part",
+    "proto_writer",
+    "tensor_allocator",
+}
 
 NAME = re.compile(
-    r"^(?:class|struct)\s+(\w*(?:Reader|Decoder|Parser|Scanner|Tokenizer)\w*)\s*(?:final\s*)?[:{]"
+    r"^(?:class|struct)\s+(\w*(?:Reader|Decoder|Parser|Scanner|Session|Tokenizer)\w*)\s*(?:final\s*)?[:{]"
     r"|^(?:inline\s+|\[\[\w+(?:::\w+)?\]\]\s+)*[\w:<>,]+[\s&*]+"
     r"((?:\w*Decode|Read|Parse|Scan|Unescape)\w*)\(",
     re.MULTILINE,
@@ -81,7 +95,7 @@ def test_a_reader_is_fed_three_ways_and_fuzzed(reader):
     text = (TESTS / test).read_text()
     assert "FeedThreeWays(" in text, f"{test} does not feed in three ways"
     # A fixture may hold the reader.
-    fixtures = re.findall(r'#include "(protocol/\w+_fixture\.h)"', text)
+    fixtures = re.findall(r'#include "(protocol/[\w/]+_fixture\.h)"', text)
     text += "".join((TESTS.parent / fixture).read_text() for fixture in fixtures)
     assert reader in text, f"{test} does not use {reader}"
     fuzzed = (FUZZERS / target).read_text()
@@ -94,6 +108,7 @@ def test_a_reader_is_fed_three_ways_and_fuzzed(reader):
         ("class Http2FrameReader {", ["Http2FrameReader"]),
         ("class PbDecoder final : public X {\n", ["PbDecoder"]),
         ("struct Scanner {", ["Scanner"]),
+        ("class Http3Session {", ["Http3Session"]),
         ("Status DecodeInfer(std::span<const std::byte> body);", ["DecodeInfer"]),
         ("std::optional<uint64_t> ReadVarint(std::string_view* text);", ["ReadVarint"]),
         ("inline bool ParseSettings(std::string_view text) {", ["ParseSettings"]),
