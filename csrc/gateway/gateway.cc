@@ -195,6 +195,7 @@ void Gateway::Finish(Exchange* exchange, Nanos now) {
     return;  // It comes back.
   }
   exchange->is_submitted = false;
+  deadlines_.Remove(exchange);  // Its owner may keep it for a while.
   if (exchange->owner != nullptr) return exchange->owner->AnswerInference(*exchange, now);
   --in_flight_;  // Nobody waits for it; the scheduler has counted it.
   --abandoned_;

@@ -49,6 +49,9 @@ class GrpcControlStream final : public GrpcStream {
 
  private:
   bool waits_for_message() const override { return !is_stream_; }
+  void OnDrain() override {
+    if (is_stream_) Finish(Code::kUnavailable, "the server is ending");
+  }
   void OnMessage(BodyReceiver&& message) override;
   void OnLastMessage() override;
   void OnAnswer(Exchange&) override {}

@@ -16,7 +16,7 @@ GrpcInferStreams::GrpcInferStreams(Http2Connection& connection, int32_t id, cons
 GrpcInferStreams::~GrpcInferStreams() { DropCalls(); }
 
 bool GrpcInferStreams::can_take() const {
-  return calls_.size() < kInFlightMax && asked_ == nullptr && session().unsent(id_) < kUnsentMax;
+  return !is_draining_ && calls_.size() < kInFlightMax && asked_ == nullptr && session().unsent(id_) < kUnsentMax;
 }
 
 void GrpcInferStreams::OnMessage(BodyReceiver&& message) {
@@ -115,7 +115,14 @@ void GrpcInferStreams::SendReady() {
     Recycle(call.exchange);
     calls_.pop_front();
   }
-  if (calls_.empty() && has_all_) Finish(Code::kOk, {});
+  if (!calls_.empty()) return;
+  if (has_all_) return Finish(Code::kOk, {});
+  if (is_draining_) Finish(Code::kUnavailable, "the server is ending");
+}
+
+void GrpcInferStreams::OnDrain() {
+  is_draining_ = true;
+  SendReady();
 }
 
 void GrpcInferStreams::SendResponses(Call& call) {

@@ -23,6 +23,7 @@ class GrpcInferStreams final : public GrpcStream {
   GrpcInferStreams(Http2Connection& connection, int32_t id, const Http2Head& head);
   ~GrpcInferStreams() override;
 
+  void OnDrain() override;
   void OnSent() override;
   void DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const override;
 
@@ -58,6 +59,7 @@ class GrpcInferStreams final : public GrpcStream {
   std::deque<Call> calls_;
   Exchange* asked_ = nullptr;  // Of a model that is not served: the control plane is asked why.
   bool has_all_ = false;
+  bool is_draining_ = false;
 };
 
 }  // namespace fastserve

@@ -192,6 +192,7 @@ void Http2Connection::CheckTimes(Nanos now) {
   if (!drain_is_over_ && now >= drain_deadline_ns_) {
     drain_is_over_ = true;
     session_->GoAway(Http2Error::kNoError);
+    for (const auto& stream : streams_) stream->OnDrain();
   }
   // Whoever does not read, or whose windows are shut, is not waited for for ever.
   const bool is_stuck = writing_paused_ || session_->unsent() > 0;

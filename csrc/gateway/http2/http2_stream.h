@@ -36,6 +36,8 @@ class Http2Stream : public ExchangeOwner, public ControlOwner {
   // What it waits for did not come in time.
   virtual void OnTimeout() = 0;
   virtual void FindServableAgain() {}
+  // The server ends: what is under way is answered, and no more is taken.
+  virtual void OnDrain() {}
   // Something of its answers was sent.
   virtual void OnSent() {}
   virtual void DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const = 0;

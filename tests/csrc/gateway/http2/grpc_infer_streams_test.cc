@@ -161,6 +161,26 @@ TEST_F(GrpcInferStreamsTest, ADeadlineEndsTheStream) {
   EXPECT_EQ(client_.answers[stream].Find("grpc-message"), "the deadline passed");
 }
 
+TEST_F(GrpcInferStreamsTest, WhatEndedBehindOneThatIsLateIsNotLateItself) {
+  const auto gate = std::make_shared<Gate>();
+  ServableOptions slow = Named("slow");
+  slow.caller_runs = false;
+  loop_.map->Publish(Serve(GatedBackend(gate), slow));
+  const int32_t stream = Begin({{"grpc-timeout", "30m"}});
+  client_.Send(stream, Grpc(For("slow")) + Grpc(FloatsRequest(7)) + Grpc(FloatsRequest(8)));
+  client_.End(stream);
+  socket_->Feed(client_.Take());
+  for (int i = 0; i < 5; ++i) loop_.Iterate();
+  while (loop_.gateway->in_flight() > 0 && loop_.WakeUp()) continue;
+  client_.Receive(socket_->Take());
+  const std::vector<std::string> messages = Messages(stream);
+  ASSERT_EQ(messages.size(), 3u);
+  EXPECT_NE(messages[0].find("the deadline passed while the model ran"), std::string::npos);
+  EXPECT_EQ(messages[1], Response(7, ""));
+  EXPECT_EQ(messages[2], Response(8, ""));
+  gate->Open();
+}
+
 TEST_F(GrpcInferStreamsTest, AClientThatSaysNothingIsNotLate) {
   const int32_t stream = Begin();
   loop_.gateway->Sweep(NowNanos() + 100 * kSecond);
@@ -191,6 +211,30 @@ TEST_F(GrpcInferStreamsTest, WhoDoesNotReadIsNotServedFurther) {
   }
   EXPECT_EQ(Messages(stream).size(), 60u);
   EXPECT_EQ(client_.answers[stream].Find("grpc-status"), "0");
+}
+
+TEST_F(GrpcInferStreamsTest, ADrainEndsTheStreamWhenAllIsAnswered) {
+  const auto gate = std::make_shared<Gate>();
+  ServableOptions slow = Named("slow");
+  slow.caller_runs = false;
+  loop_.map->Publish(Serve(GatedBackend(gate), slow));
+  const int32_t busy = Begin();
+  const int32_t idle = Begin();
+  client_.Send(busy, Grpc(For("slow")));
+  socket_->Feed(client_.Take());
+  loop_.Iterate();
+  const Nanos now = NowNanos();
+  loop_.gateway->BeginDrain(now);
+  loop_.gateway->Sweep(now + 2 * kSecond);
+  client_.Receive(socket_->Take());
+  EXPECT_EQ(client_.answers[idle].Find("grpc-status"), "14");
+  EXPECT_FALSE(client_.answers[busy].is_closed);
+  gate->Open();
+  loop_.RunUntilIdle();
+  client_.Receive(socket_->Take());
+  EXPECT_EQ(Messages(busy), std::vector<std::string>{Response(1, "", "", "slow")});
+  EXPECT_EQ(client_.answers[busy].Find("grpc-message"), "the server is ending");
+  EXPECT_TRUE(socket_->is_closed);
 }
 
 TEST_F(GrpcInferStreamsTest, AResetLetsGoOfAll) {
