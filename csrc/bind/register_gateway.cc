@@ -112,6 +112,13 @@ py::dict StatsOf(EventLoopGateway& gateway) {
     const uint64_t count = stats.responses[status].value();
     if (count > 0) made[py::str("responses_" + std::to_string(status))] = count;
   }
+  made["http2_connections"] = stats.http2_connections.value();
+  made["http2_floods"] = stats.http2_floods.value();
+  for (size_t code = 0; code < stats.grpc_responses.size(); ++code) {
+    const uint64_t count = stats.grpc_responses[code].value();
+    if (count == 0) continue;
+    made[py::str("grpc_responses_" + std::string(CodeName(static_cast<Code>(code))))] = count;
+  }
   return made;
 }
 

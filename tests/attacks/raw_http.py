@@ -102,6 +102,13 @@ class Wire:
         except ConnectionResetError:
             return False
 
+    def read_some(self) -> bytes:
+        """Whatever comes next; nothing when the server closed."""
+        try:
+            return self._socket.recv(RECEIVE_BYTES)
+        except ConnectionResetError:
+            return b""
+
     def end_sending(self) -> None:
         with contextlib.suppress(OSError):  # It may be closed already.
             self._socket.shutdown(socket.SHUT_WR)

@@ -118,6 +118,20 @@ def test_outputs_that_are_asked_for(grpc_client):
     assert [output.name for output in answer.get_response().outputs] == ["product"]
 
 
+def test_rpcs_are_counted_by_code(server, grpc_client):
+    found = []
+    for _ in range(2):
+        grpc_client.infer("latest", [floats()])
+        with pytest.raises(InferenceServerException):
+            grpc_client.infer("nothing", [floats()])
+        found.append(server.metrics())
+    before, after = found
+    for code in ("OK", "NOT_FOUND"):
+        name = "fastserve_grpc_responses_total"
+        assert after.sum(name, code=code) == before.sum(name, code=code) + 1
+    assert after.sum("fastserve_http2_connections_total") >= 1
+
+
 def test_requests_at_once(grpc_client):
     """On one connection, from a callback's thread."""
     done = threading.Semaphore(0)

@@ -13,52 +13,11 @@
 #include <utility>
 #include <vector>
 
-#include "backends/identity/identity_backend.h"
 #include "base/check.h"
-#include "gateway/gateway.h"
+#include "gateway_world.h"
 
 namespace fastserve {
 namespace {
-
-class Socket final : public ConnectionIo {
- public:
-  explicit Socket(Gateway& gateway)
-      : connection(std::make_unique<Connection>(gateway, *this, Peer{"fuzz", 1}, NowNanos())) {}
-
-  void Write(std::span<const OutputPart> parts) override {
-    FS_CHECK(!is_finished && !is_closed);
-    for (const OutputPart& part : parts) sent += part.bytes;
-    if (pauses && connection != nullptr) connection->PauseWriting();
-  }
-  void PauseReading() override { FS_CHECK(!std::exchange(is_reading_paused, true)); }
-  void ResumeReading() override { FS_CHECK(std::exchange(is_reading_paused, false)); }
-  void FinishWriting() override { FS_CHECK(!std::exchange(is_finished, true) && !is_closed); }
-  void Close() override { FS_CHECK(!std::exchange(is_closed, true)); }
-  void Abort() override { is_closed = true; }
-
-  std::string_view Feed(std::string_view bytes, bool answer_between, auto&& answer) {
-    if (is_reading_paused || is_closed) return {};
-    const std::span<std::byte> buffer = connection->GetBuffer();
-    FS_CHECK(!buffer.empty());
-    if (answer_between) answer();
-    const size_t count = std::min(buffer.size(), bytes.size());
-    if (count > 0) std::memcpy(buffer.data(), bytes.data(), count);
-    received += bytes.substr(0, count);
-    connection->BufferUpdated(count);
-    return bytes.substr(count);
-  }
-
-  // An answer to HEAD looks as if it had a body, and cannot be told from the others.
-  bool may_have_head() const { return received.find("HEAD ") != std::string::npos; }
-
-  std::string received;
-  std::string sent;
-  bool pauses = false;
-  bool is_reading_paused = false;
-  bool is_finished = false;
-  bool is_closed = false;
-  std::unique_ptr<Connection> connection;
-};
 
 // How many answers, without those that only tell to go on.
 size_t AnswersIn(std::string_view sent) {
@@ -80,72 +39,6 @@ size_t AnswersIn(std::string_view sent) {
   }
   return answers;
 }
-
-ServableHandle IdentityModel() {
-  IdentityOptions options;
-  for (std::vector<TensorSpec>* specs : {&options.inputs, &options.outputs}) {
-    TensorSpec& numbers = specs->emplace_back();
-    numbers.name = specs == &options.inputs ? "x" : "y";
-    numbers.type = DataType::kInt32;
-    numbers.shape = {-1};
-  }
-  ServableOptions served;
-  served.name = "m";
-  auto backend = OpenIdentity(std::move(options));
-  FS_CHECK(backend.ok());
-  auto servable = Servable::Create(*std::move(backend), std::move(served));
-  FS_CHECK(servable.ok());
-  (*servable)->WarmUp();
-  return *std::move(servable);
-}
-
-class Loop final : public GatewayHost {
- public:
-  explicit Loop(const ServableHandle& model) {
-    map_->Publish(model);
-    gateway = *Gateway::Create(
-        map_, *this, {.body_bytes_max = 4096, .in_flight_bytes_max = 8192, .access_log = true});
-  }
-  bool ScheduleIteration() override {
-    FS_CHECK(!std::exchange(is_scheduled, true));
-    return true;
-  }
-  bool ScheduleWakeUp(Nanos at) override {
-    FS_CHECK_OP(at, <, wake_up_ns);
-    wake_up_ns = at;
-    return true;
-  }
-  void OnControl(std::shared_ptr<ControlRequest> request) override {
-    if (answers_at_once) return Respond(*request);
-    controls.push_back(std::move(request));
-  }
-  static void Respond(ControlRequest& request) {
-    const auto body = request.body.bytes();
-    const std::string_view text(reinterpret_cast<const char*>(body.data()), body.size());
-    FS_CHECK(request.Respond(200, text, {}).ok());
-    FS_CHECK(!request.Respond(200, text, {}).ok());
-  }
-  void AnswerOne(bool drop) {
-    if (controls.empty()) return;
-    const auto request = std::move(controls.front());
-    controls.erase(controls.begin());
-    if (!drop) Respond(*request);
-  }
-  void Iterate() {
-    if (!std::exchange(is_scheduled, false)) return;
-    gateway->RunModels();
-    gateway->Drain(false);
-  }
-
-  std::unique_ptr<Gateway> gateway;
-  std::vector<std::shared_ptr<ControlRequest>> controls;
-  bool answers_at_once = false;
-  bool is_scheduled = false;
-  Nanos wake_up_ns = kNever;
-
- private:
-  std::shared_ptr<ServingMap> map_ = std::make_shared<ServingMap>();
-};
 
 // Plays one event of the script; returns what is left of it.
 std::string_view Play(std::string_view script, Loop& loop,
@@ -208,14 +101,14 @@ std::string_view Play(std::string_view script, Loop& loop,
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace fastserve;
   static const ServableHandle model = IdentityModel();
-  Loop loop(model);
+  Loop loop({model});
   std::array<std::unique_ptr<Socket>, 2> sockets;
   for (auto& socket : sockets) socket = std::make_unique<Socket>(*loop.gateway);
   std::string_view script(reinterpret_cast<const char*>(data), size);
   while (!script.empty()) script = Play(script, loop, sockets);
   size_t answers = 0;
   for (auto& socket : sockets) {
-    if (!socket->may_have_head()) answers += AnswersIn(socket->sent);
+    if (!socket->may_have_head() && !socket->is_http2()) answers += AnswersIn(socket->sent);
     socket->connection->Lost();
   }
   // Each connection may have been refused without a request.

@@ -127,8 +127,9 @@ void RestStream::OnEnd() {
 void RestStream::OnTimeout() { AnswerError(408, "the request's body did not arrive in time"); }
 
 void RestStream::FindServableAgain() {
+  if (exchange_ == nullptr || is_received_ || control_ != nullptr) return;
   Exchange& exchange = *exchange_;
-  if (is_received_ || exchange.model_asked.empty() || control_ != nullptr) return;
+  if (exchange.model_asked.empty()) return;
   exchange.map_changes = map_changes();
   exchange.servable = Http2Stream::FindServable(exchange.model_asked, exchange.version_asked);
 }

@@ -196,6 +196,12 @@ def _gateway(snapshot: Snapshot) -> Iterator[Metric]:
             "Connections refused since their client had as many as it may.",
             "rejected_per_client",
         ),
+        ("http2_connections", "Connections accepted that speak HTTP/2.", "http2_connections"),
+        (
+            "http2_floods",
+            "Connections that ended since their client did too often what is of no use.",
+            "http2_floods",
+        ),
         ("results_dropped", "Answers of a model that came after the deadline.", "results_dropped"),
     ):
         yield CounterMetricFamily(f"fastserve_{name}", help_text, value=stats.get(key, 0))
@@ -206,6 +212,11 @@ def _gateway(snapshot: Snapshot) -> Iterator[Metric]:
         if key.startswith("responses_"):
             responses.add_metric([key.removeprefix("responses_")], stats[key])
     yield responses
+    rpcs = CounterMetricFamily("fastserve_grpc_responses", "RPCs ended, by code.", labels=("code",))
+    for key in sorted(stats):
+        if key.startswith("grpc_responses_"):
+            rpcs.add_metric([key.removeprefix("grpc_responses_")], stats[key])
+    yield rpcs
 
 
 def _requests(versions: Iterable[VersionStats]) -> Iterator[Metric]:
