@@ -68,13 +68,12 @@ void RegisterControlRequest(py::module_& module) {
            py::arg("headers") = Headers());
 }
 
-std::unique_ptr<EventLoopGateway> MakeGateway(std::shared_ptr<ServingMap> serving_map,
-                                              py::object loop, py::object on_control,
-                                              size_t body_bytes_max, size_t in_flight_bytes_max,
-                                              size_t connections_max, Nanos head_timeout_ns,
-                                              Nanos body_timeout_ns, Nanos idle_timeout_ns,
-                                              size_t connections_per_client_max,
-                                              Nanos drain_grace_ns, bool access_log) {
+std::unique_ptr<EventLoopGateway> MakeGateway(
+    std::shared_ptr<ServingMap> serving_map, py::object loop, py::object on_control,
+    size_t body_bytes_max, size_t in_flight_bytes_max, size_t connections_max,
+    Nanos head_timeout_ns, Nanos body_timeout_ns, Nanos idle_timeout_ns,
+    size_t connections_per_client_max, size_t streams_per_connection_max, Nanos keepalive_ns,
+    Nanos connection_age_ns, Nanos drain_grace_ns, bool access_log) {
   GatewayOptions options;
   options.body_bytes_max = body_bytes_max;
   options.in_flight_bytes_max = in_flight_bytes_max;
@@ -83,6 +82,9 @@ std::unique_ptr<EventLoopGateway> MakeGateway(std::shared_ptr<ServingMap> servin
   options.body_timeout = body_timeout_ns;
   options.idle_timeout = idle_timeout_ns;
   options.connections_per_client_max = connections_per_client_max;
+  options.streams_per_connection_max = streams_per_connection_max;
+  options.keepalive = keepalive_ns;
+  options.connection_age = connection_age_ns;
   options.drain_grace = drain_grace_ns;
   options.access_log = access_log;
   return std::make_unique<EventLoopGateway>(std::move(serving_map), std::move(loop),
@@ -228,6 +230,9 @@ void RegisterGateway(py::module_& module) {
            py::arg("body_timeout_ns") = defaults.body_timeout,
            py::arg("idle_timeout_ns") = defaults.idle_timeout,
            py::arg("connections_per_client_max") = defaults.connections_per_client_max,
+           py::arg("streams_per_connection_max") = defaults.streams_per_connection_max,
+           py::arg("keepalive_ns") = defaults.keepalive,
+           py::arg("connection_age_ns") = defaults.connection_age,
            py::arg("drain_grace_ns") = defaults.drain_grace, py::arg("access_log") = false)
       .def_property_readonly("fd", [](EventLoopGateway& gateway) { return gateway.core().fd(); })
       .def("drain", [](EventLoopGateway& gateway) { gateway.core().Drain(/*signalled=*/true); })

@@ -56,10 +56,15 @@ struct GatewayOptions {
   size_t in_flight_bytes_max = size_t{1} << 30;
   size_t connections_max = 10'000;
   size_t connections_per_client_max = 0;  // 0: as many as there are.
-  size_t streams_per_connection_max = 256;  // Requests at a time over HTTP/2.
   Nanos head_timeout = 30 * kSecond;
   Nanos body_timeout = 60 * kSecond;  // Between two reads.
   Nanos idle_timeout = 120 * kSecond;
+  size_t streams_per_connection_max = 256;  // Requests at a time over HTTP/2.
+  // Of a client of HTTP/2 that says nothing while its requests are under way, before it is asked
+  // whether it is there; 0: never.
+  Nanos keepalive = 30 * kSecond;
+  // When a connection ends, as soon as its requests are answered; 0: never.
+  Nanos connection_age = 0;
   // How long connections without a request stay open when the server drains.
   Nanos drain_grace = 1 * kSecond;
   bool access_log = false;
@@ -186,9 +191,9 @@ class Gateway {
   DeadlineList deadlines_;
   std::vector<Touched> touched_;  // In this iteration, each once.
   size_t in_flight_ = 0;
-  size_t abandoned_ = 0;       // Of those.
-  uint64_t changes_seen_ = 0;  // Of the map, by the last sweep.
-  Nanos wake_up_ns_ = kNever;  // Scheduled.
+  size_t abandoned_ = 0;                 // Of those.
+  uint64_t changes_seen_ = 0;            // Of the map, by the last sweep.
+  Nanos wake_up_ns_ = kNever;            // Scheduled.
   std::vector<Http2Connection*> dirty_;  // Have something to send.
   int flush_scopes_ = 0;
   bool iteration_is_scheduled_ = false;

@@ -23,10 +23,12 @@ enum class ConnectionEnd : uint8_t {
   kDrain,          // The server drains.
   kWriteStalled,   // The client does not read its answer.
   kError,          // The socket, or the memory of the server, failed.
+  kKeepalive,      // The client did not answer when it was asked whether it is there.
+  kAge,            // It was open for as long as connections may be.
 };
-inline constexpr std::array<std::string_view, 9> kConnectionEndNames = {
-    "client", "idle",  "head_timeout",  "body_timeout", "protocol_error",
-    "limit",  "drain", "write_stalled", "error"};
+inline constexpr std::array<std::string_view, 11> kConnectionEndNames = {
+    "client",        "idle",  "head_timeout", "body_timeout", "protocol_error", "limit", "drain",
+    "write_stalled", "error", "keepalive",    "age"};
 
 struct GatewayStats {
   static constexpr size_t kStatusMax = 599;

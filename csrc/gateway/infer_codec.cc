@@ -164,9 +164,8 @@ Status InferCodec::EncodeResponse(Exchange& exchange, EncodedBody* out) {
   return {};
 }
 
-Status InferCodec::EncodeMessage(const Exchange& exchange,
-                                 std::span<const ResponseOutput> response, GrpcEnvelope envelope,
-                                 EncodedMessage* out) {
+Status InferCodec::EncodeMessage(const Exchange& exchange, std::span<const ResponseOutput> response,
+                                 GrpcEnvelope envelope, EncodedMessage* out) {
   const Servable& servable = *exchange.servable;
   results_.clear();
   out->Clear();

@@ -1,4 +1,4 @@
-"""HTTP/2 frames by hand against a running server: each attack is bounded, and nobody else suffers."""
+"""HTTP/2 frames by hand: each attack on a running server is bounded, and nobody else suffers."""
 
 import contextlib
 import struct
@@ -59,8 +59,9 @@ class Http2:
         """All that comes, up to one of that kind."""
         data = b""
         while not any(found == kind for found, *_ in split(data)):
-            assert (byte := self.wire.read_some()), "the server closed"
-            data += byte
+            more = self.wire.read_some()
+            assert more, "the server closed"
+            data += more
         return split(data)
 
     def frames_to_the_end(self) -> list[tuple[int, int, int, bytes]]:
@@ -81,7 +82,9 @@ def split(data: bytes) -> list[tuple[int, int, int, bytes]]:
 
 def goaway_of(frames: list[tuple[int, int, int, bytes]]) -> int:
     """The error that the server gave for the end of the connection."""
-    errors = [int.from_bytes(payload[4:8], "big") for kind, _, _, payload in frames if kind == GOAWAY]
+    errors = [
+        int.from_bytes(payload[4:8], "big") for kind, _, _, payload in frames if kind == GOAWAY
+    ]
     assert errors, frames
     return errors[-1]
 
@@ -159,7 +162,7 @@ def test_data_after_the_end_of_a_stream_resets_it_alone(server):
         http2.send(frame(HEADERS, 5, 1, GET) + frame(DATA, 1, 1, b"late"))
         http2.send(frame(GOAWAY, 0, 0, b"\0" * 8))
         frames = http2.frames_to_the_end()
-    assert any(kind == RESET or kind == GOAWAY for kind, *_ in frames)
+    assert any(kind in (RESET, GOAWAY) for kind, *_ in frames)
     others_are_served(server)
 
 

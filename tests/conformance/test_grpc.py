@@ -1,7 +1,9 @@
 """Every RPC of one request and one answer, through tritonclient's gRPC clients."""
 
 import asyncio
+import re
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,11 @@ from tests.conformance.conftest import ODD_NAME
 from tests.conformance.test_datatypes import DATATYPES, THROUGH_TRITONCLIENT, sample
 from tests.served import Repository, Server
 
-Client = tritonclient.grpc.InferenceServerClient
+Client: Any = tritonclient.grpc.InferenceServerClient
 
 
 @pytest.fixture(scope="module")
-def grpc_client(server: Server) -> Iterator[Client]:
+def grpc_client(server: Server) -> Iterator[Any]:
     with Client(server.address) as made_one:
         yield made_one
 
@@ -229,6 +231,21 @@ def test_a_deadline_fires_while_the_model_runs(tmp_path: Path):
         with pytest.raises(InferenceServerException):
             client.infer("slow", [tensor], client_timeout=0.05)
         assert client.infer("slow", [tensor]).as_numpy("y")[0] == 1
+
+
+def test_ports_of_ones_own(tmp_path: Path):
+    """Each port speaks all that is spoken, as a client of Triton has one for each."""
+    models = Repository(tmp_path / "models")
+    models.add_made("m", made.scaled(2))
+    with Server(models.path, "--grpc-port", "0", "--metrics-port", "0", "--loops", "2") as server:
+        found = re.findall(r"listening on http://(\S+)", server.log_text())
+        assert len(set(found)) == 3
+        assert server.address in found
+        for address in found:
+            with Client(address) as client:
+                assert client.infer("m", [floats()]).as_numpy("y")[0, 0] == 2
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+                assert b"fastserve_" in answer.read()
 
 
 def test_asyncio(server: Server):

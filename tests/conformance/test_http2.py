@@ -46,9 +46,7 @@ def test_curl_uploads_what_is_large(server, tmp_path: Path):
     tensor = {"datatype": "FP32", "shape": [1, 200_000], "data": [1.5] * 200_000}
     body = tmp_path / "body.json"
     body.write_text(json.dumps({"inputs": [{"name": "x", **tensor}]}))
-    answer = json.loads(
-        curl(server, "/v2/models/identity_fp32/infer", "--data-binary", f"@{body}")
-    )
+    answer = json.loads(curl(server, "/v2/models/identity_fp32/infer", "--data-binary", f"@{body}"))
     assert answer["outputs"][0]["data"] == [1.5] * 200_000
 
 

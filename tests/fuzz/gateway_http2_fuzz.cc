@@ -1,8 +1,8 @@
 // A whole connection over HTTP/2: a gateway with models, and a client of nghttp2's. The input is a
 // script: a byte of what happens next, a byte of how much, and bytes that are said.
 //
-// Oracles: what the server sends is HTTP/2 to nghttp2; each stream is answered at most once; nothing
-// is sent after the end; when all is over, nothing is in flight and nothing held.
+// Oracles: what the server sends is HTTP/2 to nghttp2; each stream is answered at most once;
+// nothing is sent after the end; when all is over, nothing is in flight and nothing held.
 #include <nghttp2/nghttp2.h>
 
 #include <algorithm>

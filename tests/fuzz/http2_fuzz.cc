@@ -96,8 +96,8 @@ void CheckWithClient(const std::string& sent) {
   nghttp2_session* client = nullptr;
   nghttp2_session_client_new(&client, callbacks, nullptr);
   nghttp2_session_callbacks_del(callbacks);
-  const ssize_t taken = nghttp2_session_mem_recv(
-      client, reinterpret_cast<const uint8_t*>(sent.data()), sent.size());
+  const ssize_t taken =
+      nghttp2_session_mem_recv(client, reinterpret_cast<const uint8_t*>(sent.data()), sent.size());
   // Streams that it did not open it may complain of, but by frames, not by failing.
   FS_CHECK_OP(taken, >=, ssize_t{0});
   nghttp2_session_del(client);

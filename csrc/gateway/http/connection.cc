@@ -18,7 +18,12 @@ constexpr size_t kPendingBytesMax = 64 << 10;
 }  // namespace
 
 Connection::Connection(Gateway& gateway, ConnectionIo& io, Peer peer, Nanos now)
-    : gateway_(gateway), io_(io), peer_(std::move(peer)), now_(now), deadline_ns_(now) {
+    : gateway_(gateway),
+      io_(io),
+      peer_(std::move(peer)),
+      now_(now),
+      deadline_ns_(now),
+      opened_ns_(now) {
   if (peer_.is_client()) verdict_ = gateway_.clients_.Enter(peer_.address);
   gateway_.connections_.Add(this);
   gateway_.stats_.connections_opened.Add();

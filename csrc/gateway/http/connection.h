@@ -206,6 +206,7 @@ class Connection final : private ExchangeOwner, private ControlOwner, private Ht
   bool is_first_head_ = true;
   Nanos now_;          // When the loop last called.
   Nanos deadline_ns_;  // When the client must have done what this phase waits for.
+  const Nanos opened_ns_;
   Nanos first_byte_ns_ = 0;
 
   Http1HeadReader head_reader_;

@@ -122,6 +122,11 @@ void Connection::Send(Http1ResponseHead head, std::string_view body,
     keep_alive_ = false;
     SetEnd(ConnectionEnd::kDrain);
   }
+  const Nanos age = gateway_.options_.connection_age;
+  if (keep_alive_ && age > 0 && now_ - opened_ns_ >= age) {
+    keep_alive_ = false;
+    SetEnd(ConnectionEnd::kAge);
+  }
   head.keep_alive = keep_alive_;
   ServerTimingStorage timing_storage;
   HttpHeader timing{"Server-Timing", {}};

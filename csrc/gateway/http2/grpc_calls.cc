@@ -100,7 +100,8 @@ Status GrpcInferStream::Decode() {
   if (!exchange_->servable) return {};
   if (rpc_deadline_ns() != kNever) {
     if (rpc_deadline_ns() <= now()) {
-      return MakeStatus(Code::kDeadlineExceeded, "the deadline passed before the request was there");
+      return MakeStatus(Code::kDeadlineExceeded,
+                        "the deadline passed before the request was there");
     }
     exchange_->timeout = rpc_deadline_ns() - now();
   }
@@ -134,7 +135,7 @@ void GrpcInferStream::OnLate(Exchange& exchange) {
 }
 
 void GrpcInferStream::OnControlAnswer(int status, std::string_view,
-                                    std::span<const HttpHeader> headers) {
+                                      std::span<const HttpHeader> headers) {
   const GrpcControlAnswer answer = ReadGrpcControlAnswer(status, headers);
   // It was asked why there is no such model: there is no good answer to that.
   Finish(answer.code == Code::kOk ? Code::kInternal : answer.code, answer.message);
@@ -195,7 +196,7 @@ void GrpcControlStream::DispatchNext() {
 }
 
 void GrpcControlStream::OnControlAnswer(int status, std::string_view body,
-                                      std::span<const HttpHeader> headers) {
+                                        std::span<const HttpHeader> headers) {
   if (is_finished()) return;  // Its deadline was faster.
   const GrpcControlAnswer answer = ReadGrpcControlAnswer(status, headers);
   if (answer.code != Code::kOk) return Finish(answer.code, answer.message);

@@ -16,7 +16,8 @@ GrpcInferStreams::GrpcInferStreams(Http2Connection& connection, int32_t id, cons
 GrpcInferStreams::~GrpcInferStreams() { DropCalls(); }
 
 bool GrpcInferStreams::can_take() const {
-  return !is_draining_ && calls_.size() < kInFlightMax && asked_ == nullptr && session().unsent(id_) < kUnsentMax;
+  return !is_draining_ && calls_.size() < kInFlightMax && asked_ == nullptr &&
+         session().unsent(id_) < kUnsentMax;
 }
 
 void GrpcInferStreams::OnMessage(BodyReceiver&& message) {

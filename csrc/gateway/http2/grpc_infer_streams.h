@@ -2,7 +2,8 @@
 //
 // Answers keep the order of their requests, whatever order the models take. What goes wrong with a
 // request is said in its place (error_message), and the stream goes on. What a client may send
-// beyond kInFlightMax requests, or while it does not read its answers, waits in the stream's window.
+// beyond kInFlightMax requests, or while it does not read its answers, waits in the stream's
+// window.
 //
 // Threads: confined to the loop's.
 #pragma once

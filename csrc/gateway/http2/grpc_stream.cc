@@ -10,9 +10,7 @@
 namespace fastserve {
 
 GrpcStream::GrpcStream(Http2Connection& connection, int32_t id, const Http2Head& head)
-    : Http2Stream(connection, id),
-      path_(head.path),
-      body_(NewBody()) {}
+    : Http2Stream(connection, id), path_(head.path), body_(NewBody()) {}
 
 void GrpcStream::Begin(const Http2Head& head) {
   stats().requests.Add();
@@ -24,8 +22,10 @@ void GrpcStream::Begin(const Http2Head& head) {
   if (!timeout.empty()) {
     const std::optional<int64_t> parsed = ParseGrpcTimeout(timeout);
     if (!parsed) {
-      return Finish(InvalidArgument("grpc-timeout: expected up to eight digits and one of HMSmun, "
-                                    "received '", timeout.substr(0, 40), "'"));
+      return Finish(
+          InvalidArgument("grpc-timeout: expected up to eight digits and one of HMSmun, "
+                          "received '",
+                          timeout.substr(0, 40), "'"));
     }
     if (*parsed < kNever - now()) rpc_deadline_ns_ = now() + *parsed;
     deadline_ns_ = std::min(deadline_ns_, rpc_deadline_ns_);
@@ -51,8 +51,8 @@ size_t GrpcStream::Take(std::string_view data) {
   }
   if (is_finished_) return size;
   const bool is_waited_for = in_message_ || prefix_bytes_ > 0 || waits_for_message();
-  deadline_ns_ = is_waited_for ? std::min(now() + options().body_timeout, rpc_deadline_ns_)
-                               : rpc_deadline_ns_;
+  deadline_ns_ =
+      is_waited_for ? std::min(now() + options().body_timeout, rpc_deadline_ns_) : rpc_deadline_ns_;
   return size - data.size();
 }
 

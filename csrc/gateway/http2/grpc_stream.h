@@ -73,9 +73,9 @@ class GrpcStream : public Http2Stream {
   std::string pending_;     // Received and not yet taken; as much as the stream's window at most.
   BodyReceiver body_;
   Nanos rpc_deadline_ns_ = kNever;
-  bool has_head_ = false;  // Of the answer.
-  bool has_end_ = false;       // The client has said all,
-  bool is_received_ = false;   // and all of it was taken.
+  bool has_head_ = false;     // Of the answer.
+  bool has_end_ = false;      // The client has said all,
+  bool is_received_ = false;  // and all of it was taken.
   bool is_finished_ = false;
 };
 

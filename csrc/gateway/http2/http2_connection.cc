@@ -16,6 +16,16 @@ constexpr double kResetsPerSecond = 200;
 constexpr double kGlitchesBurst = 1000;
 constexpr double kGlitchesPerSecond = 100;
 
+// A client that was asked whether it is there has this long to say so; gRPC's servers wait as long.
+constexpr Nanos kKeepaliveTimeout = 20 * kSecond;
+
+// A tenth sooner or later, so that connections that began together do not end together.
+Nanos AgeEnd(Nanos age, Nanos now) {
+  if (age == 0) return kNever;
+  constexpr Nanos kSteps = 1000;
+  return now + age - age / 10 + age / 5 * (now / 64 % kSteps) / kSteps;
+}
+
 }  // namespace
 
 bool RateBudget::Take(uint64_t times, Nanos now) {
@@ -47,6 +57,7 @@ Http2Connection::Http2Connection(Gateway& gateway, Http2Host& host, Nanos now)
       now_(now),
       received_ns_(now),
       progress_ns_(now),
+      age_ends_ns_(AgeEnd(gateway.options_.connection_age, now)),
       idle_since_ns_(now) {}
 
 Http2Connection::~Http2Connection() {
@@ -56,7 +67,7 @@ Http2Connection::~Http2Connection() {
 
 void Http2Connection::Receive(std::string_view data, Nanos now) {
   now_ = received_ns_ = now;
-  is_pinged_ = false;
+  pinged_ns_ = kNever;
   if (has_ended_) return;
   receiving_ = true;
   const Status status = session_->Receive(data);
@@ -168,11 +179,13 @@ void Http2Connection::FindServablesAgain() {
   for (const auto& stream : streams_) stream->FindServableAgain();
 }
 
-void Http2Connection::BeginDrain(Nanos now) {
+void Http2Connection::BeginDrain(Nanos now) { BeginEnd(ConnectionEnd::kDrain, now); }
+
+void Http2Connection::BeginEnd(ConnectionEnd end, Nanos now) {
   now_ = now;
   if (drain_deadline_ns_ != kNever) return;
   drain_deadline_ns_ = now + gateway_.options_.drain_grace;
-  end_ = ConnectionEnd::kDrain;
+  if (end_ == ConnectionEnd::kClient) end_ = end;
   session_->AnnounceEnd();
   WantFlush();
 }
@@ -189,6 +202,8 @@ void Http2Connection::CheckTimes(Nanos now) {
   now_ = now;
   if (has_ended_) return;
   const GatewayOptions& options = gateway_.options_;
+  if (now >= age_ends_ns_) BeginEnd(ConnectionEnd::kAge, now);
+  if (CheckKeepalive(now)) return;
   if (!drain_is_over_ && now >= drain_deadline_ns_) {
     drain_is_over_ = true;
     session_->GoAway(Http2Error::kNoError);
@@ -208,6 +223,19 @@ void Http2Connection::CheckTimes(Nanos now) {
   }
   CheckStreams(now);
   Flush();
+}
+
+bool Http2Connection::CheckKeepalive(Nanos now) {
+  const Nanos keepalive = gateway_.options_.keepalive;
+  if (keepalive == 0 || streams_.empty() || now - received_ns_ < keepalive) return false;
+  if (pinged_ns_ == kNever) {
+    session_->Ping();
+    pinged_ns_ = now;
+  }
+  if (now - pinged_ns_ < kKeepaliveTimeout) return false;
+  has_ended_ = true;
+  host_.AbortHttp2(ConnectionEnd::kKeepalive);
+  return true;
 }
 
 void Http2Connection::CheckStreams(Nanos now) {

@@ -3,12 +3,12 @@
 // A Connection whose first bytes are HTTP/2's preface hands all its bytes to one of these. REST and
 // gRPC are told apart by the content type; each request is an Http2Stream.
 //
-// What is to be sent is sent once for all streams: at the end of the loop's iteration when something
-// runs in it, else when what was received is taken.
+// What is to be sent is sent once for all streams: at the end of the loop's iteration when
+// something runs in it, else when what was received is taken.
 //
-// Limits: streams at a time (the client is told), bytes of heads, and how often a client may do what
-// is of no use (reset streams, send empty frames): a budget that grows with time, beyond which the
-// connection ends with ENHANCE_YOUR_CALM.
+// Limits: streams at a time (the client is told), bytes of heads, and how often a client may do
+// what is of no use (reset streams, send empty frames): a budget that grows with time, beyond which
+// the connection ends with ENHANCE_YOUR_CALM.
 //
 // Threads: confined to the loop's.
 #pragma once
@@ -110,6 +110,9 @@ class Http2Connection final : private Http2Events {
   void CheckRates();
   void CheckTimes(Nanos now);
   void CheckStreams(Nanos now);
+  // True when the client is gone.
+  bool CheckKeepalive(Nanos now);
+  void BeginEnd(ConnectionEnd end, Nanos now);
   void SendAll();
   void End();
 
@@ -122,18 +125,19 @@ class Http2Connection final : private Http2Events {
   RateBudget glitches_;
   Http2Counts seen_;
   Nanos now_;
-  Nanos received_ns_;           // When something was received last.
-  Nanos progress_ns_;           // When something was sent last, or nothing was to be sent.
-  Nanos idle_since_ns_;         // Since when there is no stream.
+  Nanos received_ns_;         // When something was received last.
+  Nanos progress_ns_;         // When something was sent last, or nothing was to be sent.
+  const Nanos age_ends_ns_;   // When it is as old as it may be.
+  Nanos pinged_ns_ = kNever;  // When the client was asked whether it is there; nothing came since.
+  Nanos idle_since_ns_;       // Since when there is no stream.
   Nanos drain_deadline_ns_ = kNever;
   bool drain_is_over_ = false;  // New streams are refused.
   uint64_t sent_ = 0;           // At progress_ns_.
   bool receiving_ = false;
   bool writing_paused_ = false;
-  bool is_dirty_ = false;       // In the gateway's list of those that have something to send.
-  bool is_over_ = false;        // What there is to say is said, then it ends.
+  bool is_dirty_ = false;  // In the gateway's list of those that have something to send.
+  bool is_over_ = false;   // What there is to say is said, then it ends.
   bool has_ended_ = false;
-  bool is_pinged_ = false;      // And nothing has come since.
   ConnectionEnd end_ = ConnectionEnd::kClient;
 };
 

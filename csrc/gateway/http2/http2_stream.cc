@@ -108,7 +108,8 @@ InFlightRequest Http2Stream::Describe(const Exchange* exchange, Nanos now) const
   }
   if (exchange->is_submitted) described.phase = "model";
   described.deadline_ns = gateway().deadlines_.DeadlineOf(*exchange);
-  described.body_bytes = exchange->is_submitted ? exchange->body_bytes : exchange->body.bytes().size();
+  described.body_bytes =
+      exchange->is_submitted ? exchange->body_bytes : exchange->body.bytes().size();
   return described;
 }
 

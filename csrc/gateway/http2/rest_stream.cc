@@ -178,7 +178,7 @@ void RestStream::OnLate(Exchange&) {
 }
 
 void RestStream::OnControlAnswer(int status, std::string_view body,
-                               std::span<const HttpHeader> headers) {
+                                 std::span<const HttpHeader> headers) {
   Http1ResponseHead head;
   head.status = status;
   head.extra = headers;
@@ -214,10 +214,11 @@ void RestStream::Send(Http1ResponseHead head, std::string_view body,
   fields.push_back({"content-length", Digits(bytes, length_text)});
   fields.push_back({"date", Date()});
   if (head.inference_header_length) {
-    fields.push_back({"inference-header-content-length",
-                      Digits(*head.inference_header_length, header_text)});
+    fields.push_back(
+        {"inference-header-content-length", Digits(*head.inference_header_length, header_text)});
   }
-  if (head.retry_after_s) fields.push_back({"retry-after", Digits(*head.retry_after_s, retry_text)});
+  if (head.retry_after_s)
+    fields.push_back({"retry-after", Digits(*head.retry_after_s, retry_text)});
   ServerTimingStorage timing_storage;
   if (exchange_ != nullptr && exchange_->wants_timing) {
     const std::string_view timing =

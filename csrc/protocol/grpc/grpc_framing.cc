@@ -85,9 +85,8 @@ std::string EncodeGrpcMessage(std::string_view message) {
 }
 
 std::string_view GrpcCodeText(Code code) {
-  constexpr std::array<std::string_view, 17> kTexts = {"0", "1", "2",  "3",  "4",  "5",
-                                                       "6", "7", "8",  "9",  "10", "11",
-                                                       "12", "13", "14", "15", "16"};
+  constexpr std::array<std::string_view, 17> kTexts = {
+      "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"};
   return kTexts[static_cast<size_t>(code)];
 }
 

@@ -277,8 +277,7 @@ Status GrpcRequestReader::ReadShape(protozero::pbf_reader& reader, Tensor* tenso
   const char* at = packed.data();
   const char* const end = at + packed.size();
   while (at < end) {
-    FS_RETURN_IF_ERROR(
-        AppendDim(static_cast<int64_t>(protozero::decode_varint(&at, end)), tensor));
+    FS_RETURN_IF_ERROR(AppendDim(static_cast<int64_t>(protozero::decode_varint(&at, end)), tensor));
   }
   return {};
 }
@@ -306,8 +305,8 @@ Status GrpcRequestReader::ReadOutput(protozero::pbf_reader reader) {
         if (++parameters > kMaxRequestParameters) {
           return InvalidArgument("output: more than ", kMaxRequestParameters, " parameters");
         }
-        FS_RETURN_IF_ERROR(ReadOutputParameter(
-            ReadParameter(protozero::pbf_reader(reader.get_view())), &output));
+        FS_RETURN_IF_ERROR(
+            ReadOutputParameter(ReadParameter(protozero::pbf_reader(reader.get_view())), &output));
         break;
       default:
         reader.skip();

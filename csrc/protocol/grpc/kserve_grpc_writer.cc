@@ -65,7 +65,7 @@ size_t ResponseBytes(const InferResult& result, std::span<const InferResultOutpu
                      GrpcEnvelope envelope) {
   size_t bytes = envelope.is_final ? LengthFieldBytes(FinalBytes()) : 0;
   bytes += StringFieldBytes(result.model_name) + StringFieldBytes(result.model_version) +
-                 StringFieldBytes(result.id);
+           StringFieldBytes(result.id);
   for (const InferResultOutput& output : outputs) {
     bytes += LengthFieldBytes(OutputBytes(output)) + LengthFieldBytes(output.tensor.bytes.size());
   }
@@ -106,8 +106,7 @@ Status EncodeGrpcInferResponse(const InferResult& result,
 
 void EncodeGrpcStreamError(std::string_view message, const InferResult& result, ByteWriter* out) {
   const size_t response = ResponseBytes(result, {}, {});
-  const size_t size =
-      StringFieldBytes(message) + (response == 0 ? 0 : LengthFieldBytes(response));
+  const size_t size = StringFieldBytes(message) + (response == 0 ? 0 : LengthFieldBytes(response));
   AppendPrefix(size, out);
   AppendStringField(kErrorMessage, message, out);
   if (response == 0) return;

@@ -10,16 +10,15 @@
 namespace fastserve {
 namespace {
 
-constexpr std::array<std::string_view, 9> kFieldNames = {
-    "",
-    "bool_contents",
-    "int_contents",
-    "int64_contents",
-    "uint_contents",
-    "uint64_contents",
-    "fp32_contents",
-    "fp64_contents",
-    "bytes_contents"};
+constexpr std::array<std::string_view, 9> kFieldNames = {"",
+                                                         "bool_contents",
+                                                         "int_contents",
+                                                         "int64_contents",
+                                                         "uint_contents",
+                                                         "uint64_contents",
+                                                         "fp32_contents",
+                                                         "fp64_contents",
+                                                         "bytes_contents"};
 constexpr uint32_t kBytesContents = 8;
 
 // The field that elements of a type come in; 0: they come raw only.
@@ -56,8 +55,7 @@ std::string_view View(protozero::data_view view) { return {view.data(), view.siz
 
 Status WrongCount(std::string_view name, const Tensor& tensor, std::string_view what) {
   return InvalidArgument("tensor '", name, "': shape ", tensor.shape.ToString(), " takes ",
-                         *tensor.shape.Elements(), " elements, but ", what,
-                         " are in its contents");
+                         *tensor.shape.Elements(), " elements, but ", what, " are in its contents");
 }
 
 // Elements of one size, written one behind the other.
@@ -215,7 +213,8 @@ Status ReadNumbers(std::string_view name, std::span<const std::string_view> cont
     reader.skip();
     return Status();
   }));
-  if (elements.count() != expected) return WrongCount(name, *tensor, StrCat("only ", elements.count()));
+  if (elements.count() != expected)
+    return WrongCount(name, *tensor, StrCat("only ", elements.count()));
   tensor->bytes = to;
   return {};
 }

@@ -157,7 +157,7 @@ class Http2Session::State {
   Http2Events& events_;
   std::unique_ptr<nghttp2_session, DeleteSession> session_;
   std::exception_ptr failure_;
-  Http2Output* output_ = nullptr;  // While it is filled.
+  Http2Output* output_ = nullptr;                     // While it is filled.
   std::vector<std::unique_ptr<StreamState>> states_;  // All there were at once.
   std::vector<StreamState*> idle_;
 
@@ -196,8 +196,8 @@ void Http2Session::State::SetCallbacks(nghttp2_session_callbacks* callbacks) {
         return 0;
       });
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
-      callbacks, [](nghttp2_session*, uint8_t, int32_t stream, const uint8_t* data, size_t size,
-                    void* self) {
+      callbacks,
+      [](nghttp2_session*, uint8_t, int32_t stream, const uint8_t* data, size_t size, void* self) {
         return Self(self).Caught([&] {
           StreamState* const state = Self(self).Find(stream);
           if (state != nullptr && state->has_context) {
@@ -216,8 +216,8 @@ void Http2Session::State::SetCallbacks(nghttp2_session_callbacks* callbacks) {
                     nghttp2_data_source* source, void* self) {
         return Self(self).Caught([&] {
           constexpr size_t kFrameHeadBytes = 9;
-          Self(self).SendData(*static_cast<StreamState*>(source->ptr),
-                              Text(head, kFrameHeadBytes), length);
+          Self(self).SendData(*static_cast<StreamState*>(source->ptr), Text(head, kFrameHeadBytes),
+                              length);
         });
       });
 }
@@ -448,7 +448,8 @@ ssize_t Http2Session::State::ReadData(int32_t stream, StreamState& state, size_t
 void Http2Session::State::SubmitTrailers(int32_t stream, StreamState& state) {
   std::array<nghttp2_nv, 4> nv;
   const size_t count = std::min(state.trailers.size(), nv.size());
-  for (size_t i = 0; i < count; ++i) nv[i] = ToNv(state.trailers[i].first, state.trailers[i].second);
+  for (size_t i = 0; i < count; ++i)
+    nv[i] = ToNv(state.trailers[i].first, state.trailers[i].second);
   if (nghttp2_submit_trailer(session_.get(), stream, nv.data(), count) == NGHTTP2_ERR_NOMEM) {
     throw std::bad_alloc();
   }
@@ -496,7 +497,8 @@ Status Http2Session::State::Send(Http2Output* output) {
   return {};
 }
 
-// -- The session itself ----------------------------------------------------------------------------
+// -- The session itself
+// ----------------------------------------------------------------------------
 
 Result<std::unique_ptr<Http2Session>> Http2Session::Create(const Options& options,
                                                            Http2Events& events) {
@@ -550,9 +552,7 @@ void Http2Session::GoAway(Http2Error error) {
   }
 }
 
-void Http2Session::Ping() {
-  nghttp2_submit_ping(state_->session(), NGHTTP2_FLAG_NONE, nullptr);
-}
+void Http2Session::Ping() { nghttp2_submit_ping(state_->session(), NGHTTP2_FLAG_NONE, nullptr); }
 
 Status Http2Session::Send(Http2Output* output) { return state_->Send(output); }
 

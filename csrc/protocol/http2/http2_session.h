@@ -5,7 +5,8 @@
 //   session->Answer(stream, fields, /*ends=*/false);
 //   session->Write(stream, message, owner);
 //   session->End(stream, trailers);
-//   session->Send(&output);             // what may be sent now, as far as the client's windows allow
+//   session->Send(&output);             // what may be sent now, as far as the client's windows
+//   allow
 //
 // nghttp2 does the framing, HPACK, the states of streams and flow control; this class gives it
 // memory that streams reuse, keeps payloads out of its copies, and counts what only somebody who

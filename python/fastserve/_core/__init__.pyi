@@ -228,6 +228,9 @@ class Gateway:
         body_timeout_ns: int = 60_000_000_000,
         idle_timeout_ns: int = 120_000_000_000,
         connections_per_client_max: int = 0,
+        streams_per_connection_max: int = 256,
+        keepalive_ns: int = 30_000_000_000,
+        connection_age_ns: int = 0,
         drain_grace_ns: int = 1_000_000_000,
         access_log: bool = False,
     ) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 USAGE = "fastserve run PATH... [options]"
 ABOUT = """\
-Serve models over HTTP, in the KServe v2 protocol that Triton's clients speak.
+Serve models over HTTP and gRPC, in the KServe v2 protocol that Triton's clients speak.
 
 A PATH is an .onnx file, a model's directory or a repository laid out as for Triton:
 
@@ -50,12 +50,9 @@ _PATHS_HINT = "paths are given without an option: fastserve run PATH..."
 # What people know from other servers.
 SYNONYMS = {
     "p": "did you mean '--port'?",
-    "http-port": "did you mean '--port'?",
     "bind": "did you mean '--host'?",
     "address": "did you mean '--host'?",
     "http-address": "did you mean '--host'?",
-    "grpc-port": "gRPC is not available yet",
-    "metrics-port": "metrics are at /metrics of the same --port",
     "uds": "did you mean '--unix-socket'?",
     "workers": "--loops N for N front ends, --instances N for N copies of each model",
     "w": "--loops N for N front ends, --instances N for N copies of each model",
@@ -113,6 +110,8 @@ def _serve(options: Options) -> int:
         sockets = list(hand_over.sockets)
     else:
         sockets = listen.bind_loops(options.host, options.port, options.loops)
+    for port in options.more_ports:
+        sockets += listen.bind_loops(options.host, port, options.loops)
     if options.unix_socket:
         sockets.append(listen.bind_unix(options.unix_socket))
     return app.run(options, sources, sockets, hand_over)
@@ -184,7 +183,7 @@ def _flag(setting: Setting) -> Flag:
     value = getattr(Options(), setting.field)
     if isinstance(value, bool):
         default = ""  # A switch says by its being there what it does.
-    elif setting.repeats:
+    elif setting.repeats or value is None:
         default = ""
     elif setting.field.endswith("_ns"):
         default = format_duration_ns(value).replace(" ", "") if value else "0"

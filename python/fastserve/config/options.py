@@ -44,6 +44,9 @@ class Options:
     state_file: str = ""
     host: str = "127.0.0.1"
     port: int = 8000
+    grpc_port: int | None = None
+    metrics_port: int | None = None
+    triton_ports: bool = False
     unix_socket: str = ""
     reuse_port: bool = False
     loops: int = 1
@@ -67,6 +70,10 @@ class Options:
     head_timeout_ns: int = 30 * 10**9
     body_timeout_ns: int = 60 * 10**9
     idle_timeout_ns: int = 120 * 10**9
+    # Requests at a time on one connection over HTTP/2; gRPC's own servers set no limit.
+    streams_per_connection_max: int = 256
+    keepalive_ns: int = 30 * 10**9
+    connection_age_ns: int = 0
     # Kubernetes sends SIGKILL 30 s after SIGTERM.
     drain_timeout_ns: int = 30 * 10**9
     drain_grace_ns: int = 10**9
@@ -77,6 +84,11 @@ class Options:
     @property
     def model_defaults(self) -> ModelDefaults:
         return ModelDefaults(**{f.name: getattr(self, f.name) for f in fields(ModelDefaults)})
+
+    @property
+    def more_ports(self) -> list[int]:
+        """Those beside `port`; whatever they are called, each speaks all that is spoken here."""
+        return [port for port in (self.grpc_port, self.metrics_port) if port is not None]
 
     def wants_at_start(self, name: str) -> bool:
         """Whether the model of that name is loaded at the start."""
@@ -125,6 +137,13 @@ def build(
             f"{in_flight} is {options.in_flight_bytes_max} bytes, less than {body}, which is"
             f" {options.body_bytes_max}: no request of that size could ever enter"
         )
+    if options.triton_ports:
+        options = _with_triton_ports(options, said)
+    ports = [options.port, *options.more_ports]
+    if len({port for port in ports if port != 0}) < len([port for port in ports if port != 0]):
+        raise invalid(f"ports {', '.join(map(str, ports))}: each of them must be another one")
+    if options.more_ports and options.reuse_port:
+        raise invalid("--reuse-port shares one port: leave out --grpc-port and --metrics-port")
     if options.load_models and options.model_control != "explicit":
         where = said["load_models"][1]
         raise invalid(f"{where} needs --model-control explicit; without it every model is loaded")
@@ -135,6 +154,12 @@ def build(
         where = said["poll_interval_ns"][1]
         warnings.append(f"{where} has no effect without --model-control poll")
     return options, warnings
+
+
+def _with_triton_ports(options: Options, said: Said) -> Options:
+    """8000, 8001 and 8002, but for those that were said."""
+    ports = {"port": 8000, "grpc_port": 8001, "metrics_port": 8002}
+    return replace(options, **{key: port for key, port in ports.items() if key not in said})
 
 
 def _from_environment(environment: Mapping[str, str], warnings: list[str]) -> Said:

@@ -78,7 +78,12 @@ class Endpoint:
         self._options = options
         self._front_end = _FrontEnd(options, serving_map, self._on_control, loop)
         scraper = Scraper(manager, SingleLoop(self._front_end), loop)
-        self._router = Router(manager, scraper.render, strict_readiness=options.strict_readiness)
+        self._router = Router(
+            manager,
+            scraper.render,
+            strict_readiness=options.strict_readiness,
+            count=scraper.count,
+        )
         self._router.is_starting = False  # Models come and go; there is no first attempt to await.
 
     async def open(self, sockets: Sequence[socket.socket]) -> None:

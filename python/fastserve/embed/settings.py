@@ -50,6 +50,9 @@ class ServerSettings(ModelSettings, total=False):
     head_timeout: Duration
     body_timeout: Duration
     idle_timeout: Duration
+    max_streams: int
+    http2_keepalive: Duration
+    max_connection_age: Duration
     drain_timeout: Duration
     drain_grace: Duration
     access_log: bool
@@ -61,7 +64,8 @@ _OF_LOGS = ("log_format", "log_level")
 # loaded by the program.
 _OF_PROCESSES = (
     "model_control", "load_model", "poll_interval", "transition", "state_file",
-    "loops", "loop_kind", "reuse_port", "debug_endpoint",
+    "loops", "loop_kind", "reuse_port", "debug_endpoint", "grpc_port", "metrics_port",
+    "triton_ports",
 )  # fmt: skip
 SERVER_KEYS = tuple(s.key for s in SETTINGS if s.key not in (*_OF_LOGS, *_OF_PROCESSES))
 MODEL_KEYS = tuple(s.key for s in SETTINGS if s.field in MODEL_FIELDS)

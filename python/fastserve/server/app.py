@@ -40,7 +40,7 @@ from fastserve.server.routes.responses import ControlRequest
 from fastserve.server.routes.router import Router
 from fastserve.server.scrape import Scraper
 from fastserve.server.sockets.acceptor import with_connections_that_fit
-from fastserve.server.sockets.listen import of_loop, url_of
+from fastserve.server.sockets.listen import of_loop, url_of, urls_of
 
 if TYPE_CHECKING:
     from fastserve.control.source import PollingSource
@@ -113,6 +113,7 @@ class Server:
             is_served=lambda: self._loops.is_serving(),
             control=self._control,
             mode=options.model_control,
+            count=self._scraper.count,
         )
         self._stop: asyncio.Future[int] = self._loop.create_future()
         self._loaded = asyncio.Event()
@@ -243,7 +244,8 @@ class Server:
 
     async def _accept(self) -> None:
         await self._loops.accept()
-        logs.info(f"listening on {self._url}", {"event": "listening", "url": self._url})
+        for url in urls_of(self._sockets):
+            logs.info(f"listening on {url}", {"event": "listening", "url": url})
         if self._hand_over is not None:
             self._hand_over.say_ready()
 

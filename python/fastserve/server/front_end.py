@@ -66,6 +66,9 @@ class FrontEnd:
             body_timeout_ns=options.body_timeout_ns,
             idle_timeout_ns=options.idle_timeout_ns,
             connections_per_client_max=options.connections_per_client_max,
+            streams_per_connection_max=options.streams_per_connection_max,
+            keepalive_ns=options.keepalive_ns,
+            connection_age_ns=options.connection_age_ns,
             drain_grace_ns=options.drain_grace_ns,
             access_log=options.access_log,
         )

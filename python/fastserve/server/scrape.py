@@ -14,6 +14,7 @@ from fastserve.control.manager import Manager
 from fastserve.server import logs
 from fastserve.server.loops.single import Loops
 from fastserve.server.routes.responses import INTERNAL, Response, error_response
+from fastserve.server.routes.statistics import Counted
 
 if TYPE_CHECKING:
     from fastserve.server.metrics import Snapshot
@@ -57,6 +58,18 @@ class Scraper:
         except Exception:  # noqa: BLE001 It is answered and logged; no scrape may end the task.
             logs.LOGGER.exception("rendering the metrics failed")
             respond(error_response(500, INTERNAL))
+
+    async def count(self) -> list[Counted]:
+        """What the loops have counted of each version that is loaded."""
+        models = list(self._manager.models.values())
+        stats = await self._loops.collect()
+        return [
+            Counted(model.name, number, counted)
+            for model in models
+            for number, loaded in sorted(model.loaded.items())
+            # No loop has told yet what it counted.
+            if (counted := stats.servables.get((model.name, number)) or loaded.servable.stats())
+        ]
 
     async def _snapshot(self) -> Snapshot:
         from fastserve.server import metrics

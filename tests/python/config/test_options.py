@@ -55,7 +55,7 @@ def test_every_setting_has_a_field_of_its_own():
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.flag)
 def test_every_default_can_be_written_down(setting):
     default = getattr(Options(), setting.field)
-    if default == ():
+    if default in ((), None):
         return  # None is said by saying nothing.
     text = f"{default}ns" if setting.field.endswith("_ns") else str(default)
     assert setting.parse(text) == default
@@ -65,6 +65,37 @@ def test_defaults_of_models_are_taken_from_the_options():
     defaults = options({"max_batch_size": 7, "queue_depth": 9}).model_defaults
     assert (defaults.max_batch_size, defaults.queue_depth) == (7, 9)
     assert defaults.caller_runs == "auto"
+
+
+@pytest.mark.parametrize(
+    ("flags", "ports"),
+    [
+        ({}, [8000]),
+        ({"grpc_port": 9001}, [8000, 9001]),
+        ({"port": 0, "grpc_port": 0, "metrics_port": 0}, [0, 0, 0]),
+        ({"triton_ports": True}, [8000, 8001, 8002]),
+        ({"triton_ports": True, "grpc_port": 9}, [8000, 9, 8002]),
+    ],
+)
+def test_ports(flags, ports):
+    built = options(flags)
+    assert [built.port, *built.more_ports] == ports
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"grpc_port": 8000}, "ports 8000, 8000: each of them must be another one"),
+        (
+            {"grpc_port": 1, "reuse_port": True},
+            "--reuse-port shares one port: leave out --grpc-port and --metrics-port",
+        ),
+    ],
+)
+def test_ports_that_cannot_be(flags, message):
+    with pytest.raises(Error) as caught:
+        options(flags)
+    assert caught.value.message == message
 
 
 def test_the_file_takes_each_kind_of_value(toml):

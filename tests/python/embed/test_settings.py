@@ -32,6 +32,7 @@ def test_editors_and_mypy_know_every_option():
 def test_only_logs_and_processes_are_left_to_the_command():
     of_the_command = {"log_format", "log_level", "name"}
     of_the_command |= {"loops", "loop_kind", "reuse_port", "debug_endpoint"}
+    of_the_command |= {"grpc_port", "metrics_port", "triton_ports"}
     of_the_command |= {"model_control", "load_model", "poll_interval", "transition", "state_file"}
     assert set(BY_KEY) - set(SERVER_KEYS) <= of_the_command
     assert not set(SERVER_KEYS) & of_the_command

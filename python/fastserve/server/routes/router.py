@@ -23,7 +23,6 @@ from fastserve.control.model_control import ModelControl
 from fastserve.errors import Error, invalid, not_found
 from fastserve.server import logs
 from fastserve.server.routes.repository import RepositoryRoutes
-from fastserve.server.routes.rpcs import RpcRoutes
 from fastserve.server.routes.responses import (
     INTERNAL,
     RETRY_FAILED_S,
@@ -35,6 +34,8 @@ from fastserve.server.routes.responses import (
     error_response,
     json_response,
 )
+from fastserve.server.routes.rpcs import RpcRoutes
+from fastserve.server.routes.statistics import WORD, Asked, Count, StatisticsRoutes, parse
 
 # What the server does, in the names of the protocol; never what it does not do yet.
 EXTENSIONS = ("binary_tensor_data", "parameters", "model_configuration")
@@ -65,11 +66,17 @@ class Router:
         is_served: Callable[[], bool] = lambda: True,
         control: ModelControl | None = None,
         mode: str = "none",
+        count: Count | None = None,
     ) -> None:
         self._manager = manager
         self._repository = RepositoryRoutes(manager, control, mode)
+        self.statistics = StatisticsRoutes(count)
         self._rpcs = RpcRoutes(self, self._repository)
-        self._extensions = EXTENSIONS + (REPOSITORY_EXTENSIONS if mode == "explicit" else ())
+        self._extensions = (
+            *EXTENSIONS,
+            *(REPOSITORY_EXTENSIONS if mode == "explicit" else ()),
+            *(("statistics",) if count is not None else ()),
+        )
         self._strict_readiness = strict_readiness
         self._is_served = is_served
         # Answered some time later.
@@ -90,6 +97,7 @@ class Router:
         self._of_models: dict[tuple[str, ...], Callable[[str, str | None], Response]] = {
             (): lambda *of: json_response(200, self.model_metadata(*of)),
             ("ready",): self._model_ready,
+            (WORD,): lambda *_: self._index(),  # Only reached with a wrong verb.
             ("config",): lambda *of: json_response(200, self.model_config(*of)),
         }
 
@@ -110,6 +118,8 @@ class Router:
             later = self._later.get(request.path)
             if later is not None and request.method in ("GET", "HEAD"):
                 later(request, respond)
+            elif request.method in ("GET", "HEAD") and (asked := parse(request.path)):
+                self._render_statistics(asked, respond)
             elif request.method == self._repository.verb(request.path):
                 self._repository.render(request, respond)
             else:
@@ -117,6 +127,13 @@ class Router:
         except Exception:  # noqa: BLE001 The caller is C++ and catches nothing.
             logs.LOGGER.exception("%s %s failed", request.method, request.path)
             respond(error_response(500, INTERNAL))
+
+    def _render_statistics(self, asked: Asked, respond: Respond) -> None:
+        try:
+            version = self.counted_version(asked.name, asked.version)
+            self.statistics.render(asked.name or None, version, respond)
+        except Error as error:
+            respond(error_response(error.http_status, error.message))
 
     def drain(self) -> None:
         """The end has begun: this server is not ready any more, and nobody may wait for long."""
@@ -244,6 +261,15 @@ class Router:
         if self.is_draining:
             raise NotServed(f"model '{name}'", "draining", RETRY_LOADING_S)
 
+    def counted_version(self, name: str, version: str | None) -> int | None:
+        """The version whose statistics are asked for; None: of all, as without a name."""
+        if not name or version in (None, ""):
+            if name:
+                self._model(name)
+            return None
+        number = _version(self._model(name), version)
+        return None if self._loaded(name, version) is None else number
+
     def refuse_unplaced(self, name: str, version: str | None) -> NoReturn:
         """An inference that the core found no servable for: why there is none."""
         self._loaded(name, version)
@@ -258,7 +284,8 @@ class Router:
             return error_response(503, error.message, more=more, retry_after_s=error.retry_after_s)
         return json_response(200, {"name": name, "ready": True})
 
-_MODEL_WORDS = ("ready", "config", "infer")
+
+_MODEL_WORDS = ("ready", "config", "infer", "stats")
 
 
 def _version(model: Model, text: str | None) -> int | None:

@@ -23,9 +23,7 @@ def reflect(request: Any, response: Any) -> Any:
     elif asked == "file_containing_symbol":
         symbol = request.file_containing_symbol
         _answer_file(response, _file_of(symbol), f"there is no symbol '{symbol[:200]}'")
-    elif asked == "all_extension_numbers_of_type":
-        _refuse(response, _NOT_FOUND, "there are no extensions")
-    elif asked == "file_containing_extension":
+    elif asked == "all_extension_numbers_of_type" or asked == "file_containing_extension":
         _refuse(response, _NOT_FOUND, "there are no extensions")
     else:
         _refuse(response, _UNIMPLEMENTED, "the message asks for nothing that is known here")

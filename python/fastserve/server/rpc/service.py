@@ -43,6 +43,7 @@ class Service:
             "ServerMetadata": self._server_metadata,
             "ModelMetadata": self._model_metadata,
             "ModelConfig": self._model_config,
+            "ModelStatistics": self._model_statistics,
             "ModelInfer": self._unplaced_inference,
             "RepositoryIndex": self._repository_index,
             "RepositoryModelLoad": self._repository_load,
@@ -100,6 +101,11 @@ class Service:
     async def _model_config(self, request: Any, response: Any) -> None:
         config = self._router.model_config(request.name, request.version)
         ParseDict(config, response.config, ignore_unknown_fields=True)
+
+    async def _model_statistics(self, request: Any, response: Any) -> None:
+        version = self._router.counted_version(request.name, request.version)
+        found = await self._router.statistics.of(request.name or None, version)
+        ParseDict({"model_stats": found}, response)
 
     async def _unplaced_inference(self, request: Any, _: Any) -> None:
         self._router.refuse_unplaced(request.model_name, request.model_version)

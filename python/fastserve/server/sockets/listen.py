@@ -144,5 +144,10 @@ def url_of(sock: socket.socket) -> str:
     return f"http://{address({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}"
 
 
+def urls_of(sockets: Sequence[socket.socket]) -> list[str]:
+    """Of all ports, each once, the first one first."""
+    return list(dict.fromkeys(url_of(s) for s in sockets if s.family != socket.AF_UNIX))
+
+
 def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

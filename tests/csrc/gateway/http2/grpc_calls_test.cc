@@ -13,16 +13,15 @@ using proto::Varint;
 
 class GrpcCalls : public Http2Gateway {
  protected:
-  static void ExpectFloats(const Http2Answer& answer, float first = 1,
-                           std::string_view id = "") {
+  static void ExpectFloats(const Http2Answer& answer, float first = 1, std::string_view id = "") {
     EXPECT_EQ(answer.Find(":status"), "200");
     EXPECT_EQ(answer.Find("content-type"), "application/grpc");
     EXPECT_EQ(answer.Find("grpc-status"), "0") << answer.Find("grpc-message");
-    EXPECT_EQ(MessagesOf(answer.data),
-              std::vector<std::string>{
-                  Bytes(1, "m") + Bytes(2, "1") + (id.empty() ? "" : Bytes(3, id)) +
-                  Bytes(5, Bytes(1, "y") + Bytes(2, "FP32") + Bytes(3, "\x01\x02")) +
-                  Bytes(6, Floats({first, 2}))});
+    EXPECT_EQ(
+        MessagesOf(answer.data),
+        std::vector<std::string>{Bytes(1, "m") + Bytes(2, "1") + (id.empty() ? "" : Bytes(3, id)) +
+                                 Bytes(5, Bytes(1, "y") + Bytes(2, "FP32") + Bytes(3, "\x01\x02")) +
+                                 Bytes(6, Floats({first, 2}))});
     EXPECT_TRUE(answer.is_closed);
     EXPECT_EQ(answer.error, 0u);
   }
@@ -143,8 +142,9 @@ TEST_F(GrpcCalls, OtherRpcsAreControlRequests) {
   EXPECT_EQ(loop_.controls[0]->path, "/a.B/C");
   EXPECT_EQ(loop_.controls[0]->headers.back(),
             (std::pair<std::string, std::string>{"key", "value"}));
-  EXPECT_TRUE(
-      loop_.controls[0]->Respond(200, "answer", std::vector<HttpHeader>{{"grpc-status", "0"}}).ok());
+  EXPECT_TRUE(loop_.controls[0]
+                  ->Respond(200, "answer", std::vector<HttpHeader>{{"grpc-status", "0"}})
+                  .ok());
   loop_.controls.clear();
   Talk();
   const Http2Answer& answer = client_.answers[stream];

@@ -106,8 +106,7 @@ TEST_F(GrpcInferStreamsTest, ARequestMayHaveManyResponsesOrNone) {
 TEST_F(GrpcInferStreamsTest, TheLastResponseIsMarkedForWhoAsks) {
   PublishMany("two", 2);
   PublishMany("none", 0);
-  const std::string asks =
-      Bytes(4, Entry("triton_enable_empty_final_response", Varint(1, 1)));
+  const std::string asks = Bytes(4, Entry("triton_enable_empty_final_response", Varint(1, 1)));
   const int32_t stream = Begin();
   client_.Send(stream, Grpc(For("two", asks)) + Grpc(For("none", asks)));
   client_.End(stream);
@@ -126,8 +125,9 @@ TEST_F(GrpcInferStreamsTest, AnErrorIsSaidInItsPlaceAndTheStreamGoesOn) {
   Talk();
   const std::vector<std::string> messages = Messages(stream);
   ASSERT_EQ(messages.size(), 3u);
-  EXPECT_EQ(messages[0], Bytes(1, "request: the message is no protobuf of ModelInferRequest: end "
-                                  "of buffer exception"));
+  EXPECT_EQ(messages[0], Bytes(1,
+                               "request: the message is no protobuf of ModelInferRequest: end "
+                               "of buffer exception"));
   EXPECT_EQ(messages[1], Bytes(1, "input 'x' is missing, expected 'x'") +
                              Bytes(2, Bytes(1, "m") + Bytes(2, "1") + Bytes(3, "7")));
   EXPECT_EQ(messages[2], Response(4, "8"));

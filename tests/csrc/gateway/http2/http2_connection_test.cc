@@ -56,7 +56,10 @@ TEST_F(Http2ConnectionTest, RapidResetsEndTheConnection) {
   // Frames by hand.
   std::string flood;
   constexpr uint8_t kHeaders = 1, kReset = 3, kEndHeaders = 4;
-  const std::string head("\x83\x86\x84\x41\x01" "a", 6);  // POST http / a
+  const std::string head(
+      "\x83\x86\x84\x41\x01"
+      "a",
+      6);  // POST http / a
   for (uint32_t stream = 100'001; stream < 104'001; stream += 2) {
     flood += Http2Frame(kHeaders, kEndHeaders, stream, head);
     flood += Http2Frame(kReset, 0, stream, std::string("\0\0\0\x08", 4));
@@ -129,6 +132,76 @@ TEST_F(Http2ConnectionTest, WindowsThatStayShutAreNotWaitedForForEver) {
   socket.Lose();
 }
 
+class Http2Times : public Http2Gateway {
+ protected:
+  Http2Times()
+      : Http2Gateway({.idle_timeout = 1000 * kSecond,
+                      .keepalive = 30 * kSecond,
+                      .connection_age = 100 * kSecond,
+                      .drain_grace = kSecond}) {}
+};
+
+TEST_F(Http2Times, ASilentClientIsAskedWhetherItIsThere) {
+  client_.Request(GrpcFields("/a.B/C"), Grpc(""));
+  Talk();
+  const Nanos now = NowNanos();
+  loop_.gateway->Sweep(now + 29 * kSecond);
+  client_.Receive(socket_->Take());
+  EXPECT_EQ(client_.pings, 0);
+  loop_.gateway->Sweep(now + 31 * kSecond);
+  client_.Receive(socket_->Take());
+  EXPECT_EQ(client_.pings, 1);
+  loop_.gateway->Sweep(now + 40 * kSecond);
+  EXPECT_TRUE(socket_->is_open());
+  loop_.gateway->Sweep(now + 52 * kSecond);
+  EXPECT_TRUE(socket_->is_aborted);
+}
+
+TEST_F(Http2Times, WhoAnswersIsThere) {
+  client_.Request(GrpcFields("/a.B/C"), Grpc(""));
+  Talk();
+  const Nanos now = NowNanos();
+  loop_.gateway->Sweep(now + 31 * kSecond);
+  client_.Receive(socket_->Take());
+  socket_->Feed(client_.Take());
+  loop_.gateway->Sweep(now + 32 * kSecond);
+  EXPECT_TRUE(socket_->is_open());
+}
+
+TEST_F(Http2Times, WhoHasNoRequestIsNotAsked) {
+  Talk();
+  loop_.gateway->Sweep(NowNanos() + 60 * kSecond);
+  client_.Receive(socket_->Take());
+  EXPECT_EQ(client_.pings, 0);
+}
+
+TEST_F(Http2Times, AnOldConnectionEndsWhenItsRequestsAreAnswered) {
+  const int32_t stream = client_.Request(GrpcFields("/a.B/C"), Grpc(""));
+  Talk();
+  const Nanos now = NowNanos();
+  loop_.gateway->Sweep(now + 111 * kSecond);
+  loop_.gateway->Sweep(now + 113 * kSecond);
+  client_.Receive(socket_->Take());
+  EXPECT_EQ(client_.goaways, (std::vector<uint32_t>{0, 0}));
+  ASSERT_TRUE(socket_->is_open());
+  EXPECT_TRUE(loop_.controls.front()->Respond(200, "", {}).ok());
+  loop_.controls.clear();
+  loop_.RunUntilIdle();
+  while (loop_.Iterate()) continue;
+  client_.Receive(socket_->Take());
+  EXPECT_TRUE(client_.answers[stream].is_closed);
+  EXPECT_TRUE(socket_->is_closed);
+}
+
+TEST_F(Http2Times, SoDoesOneOverHttp1) {
+  FakeSocket& old = loop_.Connect(NowNanos() - 101 * kSecond);
+  old.Feed(PostFloats());
+  loop_.RunUntilIdle();
+  EXPECT_NE(AnswersOf(old.Take()).front().head.find("Connection: close"), std::string::npos);
+  EXPECT_TRUE(old.is_closed);
+  old.Lose();
+}
+
 TEST_F(Http2ConnectionTest, ADrainAnswersWhatIsThereAndWhatComesInTime) {
   Talk();
   const Nanos now = NowNanos();
@@ -145,8 +218,8 @@ TEST_F(Http2ConnectionTest, ADrainWaitsForWhatRuns) {
   ServableOptions slow = Named("slow");
   slow.caller_runs = false;
   loop_.map->Publish(Serve(GatedBackend(gate), slow));
-  const int32_t stream = client_.Request(
-      GrpcFields(kInfer), Grpc(proto::Bytes(1, "slow") + FloatsRequest().substr(3)));
+  const int32_t stream = client_.Request(GrpcFields(kInfer),
+                                         Grpc(proto::Bytes(1, "slow") + FloatsRequest().substr(3)));
   socket_->Feed(client_.Take());
   loop_.Iterate();
   const Nanos now = NowNanos();

@@ -49,8 +49,8 @@ TEST_F(RestStreamTest, BinaryTensorsAndTheirFields) {
 }
 
 TEST_F(RestStreamTest, ControlRequestsHaveHeadAndBody) {
-  const int32_t stream = client_.Request(
-      PostFields("/v2/a%20b?q=1", {{"x", "y"}, {"te", "trailers"}}), "body");
+  const int32_t stream =
+      client_.Request(PostFields("/v2/a%20b?q=1", {{"x", "y"}, {"te", "trailers"}}), "body");
   Talk();
   ASSERT_EQ(loop_.controls.size(), 1u);
   const ControlRequest& asked = *loop_.controls[0];

@@ -70,16 +70,15 @@ TEST_F(KserveGrpc, ShapesArePackedOrNot) {
 }
 
 TEST_F(KserveGrpc, ParametersThatTheServerKnows) {
-  ASSERT_TRUE(Decode(Bytes(4, Entry("timeout", Varint(2, 7))) +
-                     Bytes(4, Entry("priority", Varint(5, 2))) +
-                     Bytes(4, Entry("sequence_id", Bytes(3, "s"))) +
-                     Bytes(4, Entry("sequence_start", Varint(1, 1))) +
-                     Bytes(4, Entry("sequence_end", Varint(1, 0))) +
-                     Bytes(4, Entry("binary_data_output", Varint(1, 0))) +
-                     Bytes(4, Entry("triton_enable_empty_final_response", Varint(1, 1))) +
-                     Bytes(4, Entry("triton_x", Varint(1, 1))) +
-                     Bytes(4, Entry("headers", Bytes(3, "a"))))
-                  .ok());
+  ASSERT_TRUE(
+      Decode(Bytes(4, Entry("timeout", Varint(2, 7))) + Bytes(4, Entry("priority", Varint(5, 2))) +
+             Bytes(4, Entry("sequence_id", Bytes(3, "s"))) +
+             Bytes(4, Entry("sequence_start", Varint(1, 1))) +
+             Bytes(4, Entry("sequence_end", Varint(1, 0))) +
+             Bytes(4, Entry("binary_data_output", Varint(1, 0))) +
+             Bytes(4, Entry("triton_enable_empty_final_response", Varint(1, 1))) +
+             Bytes(4, Entry("triton_x", Varint(1, 1))) + Bytes(4, Entry("headers", Bytes(3, "a"))))
+          .ok());
   EXPECT_EQ(request_.timeout_us, 7u);
   EXPECT_EQ(request_.priority, 2u);
   EXPECT_EQ(request_.sequence.name, "s");
@@ -118,8 +117,7 @@ TEST_F(KserveGrpc, ParametersOfTheWrongKindAreNamed) {
 
 TEST_F(KserveGrpc, SharedMemoryIsRefused) {
   const std::string region = Entry("shared_memory_region", Bytes(3, "r"));
-  EXPECT_EQ(Decode(Bytes(5, Input("x", "FP32", 1, Bytes(4, region)))).code(),
-            Code::kUnimplemented);
+  EXPECT_EQ(Decode(Bytes(5, Input("x", "FP32", 1, Bytes(4, region)))).code(), Code::kUnimplemented);
   EXPECT_EQ(ErrorOf(Bytes(5, Input("x", "FP32", 1, Bytes(4, region)))),
             "tensor 'x': shared memory is not supported by this server; send the bytes in "
             "raw_input_contents");
@@ -176,19 +174,19 @@ TEST_F(KserveGrpc, WhatIsTooMuchIsRefused) {
 TEST_F(KserveGrpc, WhatIsNoProtobufIsRefused) {
   const std::string whole = proto::FloatsRequest();
   for (const std::string& broken : {
-           std::string("\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01"),  // 2^64 - 1 bytes.
+           std::string("\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01"),      // 2^64 - 1 bytes.
            std::string("\x0A\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"),  // No varint.
-           std::string("\x0A\x05m"),                                     // Ends early.
-           std::string("\x0B"),                                          // A group.
-           std::string("\x0E\x01"),                                      // No wire type.
-           std::string("\x00\x01", 2),                                   // Field 0.
+           std::string("\x0A\x05m"),                                         // Ends early.
+           std::string("\x0B"),                                              // A group.
+           std::string("\x0E\x01"),                                          // No wire type.
+           std::string("\x00\x01", 2),                                       // Field 0.
            whole.substr(0, whole.size() - 1),
            Bytes(5, "\x0A\x7Fx"),  // Ends beyond its message.
        }) {
     const Status status = Decode(broken);
     EXPECT_EQ(status.code(), Code::kInvalidArgument) << broken;
-    EXPECT_TRUE(status.message().starts_with(
-        "request: the message is no protobuf of ModelInferRequest: "))
+    EXPECT_TRUE(
+        status.message().starts_with("request: the message is no protobuf of ModelInferRequest: "))
         << status.message();
   }
 }

@@ -56,7 +56,8 @@ TEST_F(TypedContents, UnpackedAndInPieces) {
   EXPECT_EQ(Read("FP64", 2, Fixed(7, 1.0) + Fixed(7, 2.0)), Raw(1.0) + Raw(2.0));
   // The field itself may come in pieces: protobuf joins them.
   ASSERT_TRUE(
-      Decode(Bytes(5, Input("x", "INT8", 2, Bytes(5, Varint(2, 1)) + Bytes(5, Varint(2, 2))))).ok());
+      Decode(Bytes(5, Input("x", "INT8", 2, Bytes(5, Varint(2, 1)) + Bytes(5, Varint(2, 2)))))
+          .ok());
   EXPECT_EQ(ContentOf(0), "\1\2");
   // Of a kind that the field is not, a field is unknown.
   EXPECT_EQ(Read("INT32", 1, Fixed(2, uint32_t{1}) + Varint(2, 5)), Numbers<int32_t>({5}));
@@ -113,8 +114,7 @@ TEST_F(TypedContents, OfAnotherType) {
 
 TEST_F(TypedContents, WithoutMemory) {
   allocator_.limit_bytes = 0;
-  const Status status =
-      Decode(Bytes(5, Input("x", "FP32", 1, Bytes(5, Bytes(6, Floats({1}))))));
+  const Status status = Decode(Bytes(5, Input("x", "FP32", 1, Bytes(5, Bytes(6, Floats({1}))))));
   EXPECT_EQ(status.code(), Code::kResourceExhausted);
   EXPECT_EQ(Decode(Bytes(5, Input("x", "BYTES", 1, Bytes(5, Bytes(8, "a"))))).code(),
             Code::kResourceExhausted);

@@ -135,9 +135,9 @@ class Http2Client {
 
   static void SetCallbacks(nghttp2_session_callbacks* callbacks) {
     nghttp2_session_callbacks_set_on_header_callback(
-        callbacks, [](nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
-                      size_t name_size, const uint8_t* value, size_t value_size, uint8_t,
-                      void* self) {
+        callbacks,
+        [](nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
+           const uint8_t* value, size_t value_size, uint8_t, void* self) {
           Http2Answer& answer = static_cast<Http2Client*>(self)->answers[frame->hd.stream_id];
           Http2Fields& to =
               frame->headers.cat == NGHTTP2_HCAT_RESPONSE ? answer.fields : answer.trailers;
@@ -186,7 +186,8 @@ inline std::string Http2Frame(uint8_t type, uint8_t flags, uint32_t stream,
 }
 
 inline Http2Fields GetFields(std::string_view path) {
-  return {{":method", "GET"}, {":scheme", "http"}, {":authority", "a"}, {":path", std::string(path)}};
+  return {
+      {":method", "GET"}, {":scheme", "http"}, {":authority", "a"}, {":path", std::string(path)}};
 }
 inline Http2Fields PostFields(std::string_view path, Http2Fields more = {}) {
   Http2Fields fields = {
