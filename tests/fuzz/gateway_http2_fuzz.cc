@@ -149,6 +149,32 @@ std::string Message(char content) {
   return std::string(prefix.data(), prefix.size()) + message;
 }
 
+// What happens to the server, whatever its client does.
+void PlayServer(int event, size_t amount, World& world) {
+  switch (event) {
+    case 7:
+      world.loop.AnswerOne(amount % 2 == 0);
+      break;
+    case 8:
+      if (world.socket.is_closed) break;
+      amount % 2 == 0 ? world.socket.connection->PauseWriting()
+                      : world.socket.connection->ResumeWriting();
+      break;
+    case 9:
+      if (amount % 8 == 0) world.loop.gateway->Sweep(NowNanos() + Nanos(amount) * 10 * kSecond);
+      break;
+    case 10:
+      if (amount == 0) world.loop.gateway->BeginDrain(NowNanos());
+      if (amount % 4 == 1 && world.loop.wake_up_ns != kNever) {
+        const Nanos at = std::exchange(world.loop.wake_up_ns, kNever);
+        world.loop.gateway->WakeUp(at + Nanos(amount) * kSecond);
+      }
+      break;
+    default:
+      break;
+  }
+}
+
 std::string_view Play(std::string_view script, World& world) {
   const auto event = static_cast<uint8_t>(script[0]);
   const size_t amount = script.size() > 1 ? static_cast<uint8_t>(script[1]) : 0;
@@ -180,22 +206,10 @@ std::string_view Play(std::string_view script, World& world) {
       client.Ping();
       break;
     case 7:
-      world.loop.AnswerOne(amount % 2 == 0);
-      break;
     case 8:
-      if (world.socket.is_closed) break;
-      amount % 2 == 0 ? world.socket.connection->PauseWriting()
-                      : world.socket.connection->ResumeWriting();
-      break;
     case 9:
-      if (amount % 8 == 0) world.loop.gateway->Sweep(NowNanos() + Nanos(amount) * 10 * kSecond);
-      break;
     case 10:
-      if (amount == 0) world.loop.gateway->BeginDrain(NowNanos());
-      if (amount % 4 == 1 && world.loop.wake_up_ns != kNever) {
-        const Nanos at = std::exchange(world.loop.wake_up_ns, kNever);
-        world.loop.gateway->WakeUp(at + Nanos(amount) * kSecond);
-      }
+      PlayServer(event % 14, amount, world);
       break;
     case 11: {
       const std::string_view bytes = script.substr(0, amount);

@@ -74,7 +74,8 @@ void Http2Connection::Receive(std::string_view data, Nanos now) {
   receiving_ = false;
   CheckRates();
   if (!status.ok()) {
-    end_ = ConnectionEnd::kProtocolError;
+    const bool lacks_memory = status.code() == Code::kResourceExhausted;
+    end_ = lacks_memory ? ConnectionEnd::kError : ConnectionEnd::kProtocolError;
     is_over_ = true;
   }
   // Answers of this iteration go out with it.

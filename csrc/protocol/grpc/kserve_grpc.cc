@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "protocol/grpc/grpc_parameter.h"
 #include "protocol/grpc/typed_contents.h"
 
 namespace fastserve {
@@ -16,86 +17,6 @@ namespace {
 using Wire = protozero::pbf_wire_type;
 
 std::string_view View(protozero::data_view view) { return {view.data(), view.size()}; }
-
-// A value of the map<string, InferParameter>.
-struct Parameter {
-  enum class Kind : uint8_t { kNone, kBool, kInt64, kString, kDouble, kUint64 };
-
-  std::string_view key;
-  Kind kind = Kind::kNone;
-  bool as_bool = false;
-  int64_t as_int64 = 0;
-  uint64_t as_uint64 = 0;
-  double as_double = 0;
-  std::string_view as_string;
-};
-
-void ReadParameterValue(protozero::pbf_reader reader, Parameter* out) {
-  while (reader.next()) {
-    switch (reader.tag_and_type()) {
-      case protozero::tag_and_type(1, Wire::varint):
-        out->kind = Parameter::Kind::kBool;
-        out->as_bool = reader.get_uint64() != 0;
-        break;
-      case protozero::tag_and_type(2, Wire::varint):
-        out->kind = Parameter::Kind::kInt64;
-        out->as_int64 = reader.get_int64();
-        break;
-      case protozero::tag_and_type(3, Wire::length_delimited):
-        out->kind = Parameter::Kind::kString;
-        out->as_string = View(reader.get_view());
-        break;
-      case protozero::tag_and_type(4, Wire::fixed64):
-        out->kind = Parameter::Kind::kDouble;
-        out->as_double = reader.get_double();
-        break;
-      case protozero::tag_and_type(5, Wire::varint):
-        out->kind = Parameter::Kind::kUint64;
-        out->as_uint64 = reader.get_uint64();
-        break;
-      default:
-        reader.skip();
-    }
-  }
-}
-
-Parameter ReadParameter(protozero::pbf_reader reader) {
-  Parameter parameter;
-  while (reader.next()) {
-    switch (reader.tag_and_type()) {
-      case protozero::tag_and_type(1, Wire::length_delimited):
-        parameter.key = View(reader.get_view());
-        break;
-      case protozero::tag_and_type(2, Wire::length_delimited):
-        ReadParameterValue(protozero::pbf_reader(reader.get_view()), &parameter);
-        break;
-      default:
-        reader.skip();
-    }
-  }
-  return parameter;
-}
-
-Status WrongParameter(const Parameter& parameter, std::string_view expected) {
-  return InvalidArgument("parameter '", parameter.key, "': expected ", expected);
-}
-
-Status ToUint64(const Parameter& parameter, uint64_t* out) {
-  if (parameter.kind == Parameter::Kind::kUint64) {
-    *out = parameter.as_uint64;
-  } else if (parameter.kind == Parameter::Kind::kInt64 && parameter.as_int64 >= 0) {
-    *out = static_cast<uint64_t>(parameter.as_int64);
-  } else {
-    return WrongParameter(parameter, "an integer of at least 0 (int64_param or uint64_param)");
-  }
-  return {};
-}
-
-Status ToBool(const Parameter& parameter, bool* out) {
-  if (parameter.kind != Parameter::Kind::kBool) return WrongParameter(parameter, "a bool_param");
-  *out = parameter.as_bool;
-  return {};
-}
 
 Status SharedMemoryUnimplemented(std::string_view what) {
   return Unimplemented(what,
@@ -115,13 +36,13 @@ class GrpcRequestReader {
 
  private:
   Status ReadField(protozero::pbf_reader& reader);
-  Status ReadRequestParameter(const Parameter& parameter);
-  Status ReadCustomParameter(const Parameter& parameter);
+  Status ReadRequestParameter(const GrpcParameter& parameter);
+  Status ReadCustomParameter(const GrpcParameter& parameter);
   Status ReadInput(protozero::pbf_reader reader);
   Status ReadShape(protozero::pbf_reader& reader, Tensor* tensor);
   Status AppendDim(int64_t dim, Tensor* tensor);
   Status ReadOutput(protozero::pbf_reader reader);
-  Status ReadOutputParameter(const Parameter& parameter, InferOutput* output);
+  Status ReadOutputParameter(const GrpcParameter& parameter, InferOutput* output);
   Status PlaceTensors();
   Status PlaceTensor(size_t index, std::span<const std::string_view> contents);
   std::string Label(size_t index) const {
@@ -162,7 +83,7 @@ Status GrpcRequestReader::ReadField(protozero::pbf_reader& reader) {
       if (++parameters_ > kMaxRequestParameters) {
         return InvalidArgument("request: more than ", kMaxRequestParameters, " parameters");
       }
-      return ReadRequestParameter(ReadParameter(protozero::pbf_reader(reader.get_view())));
+      return ReadRequestParameter(ReadGrpcParameter(protozero::pbf_reader(reader.get_view())));
     case protozero::tag_and_type(5, Wire::length_delimited):
       if (out_.inputs.size() == kMaxRequestTensors) {
         return InvalidArgument("request: more than ", kMaxRequestTensors, " inputs");
@@ -185,7 +106,7 @@ Status GrpcRequestReader::ReadField(protozero::pbf_reader& reader) {
   }
 }
 
-Status GrpcRequestReader::ReadRequestParameter(const Parameter& parameter) {
+Status GrpcRequestReader::ReadRequestParameter(const GrpcParameter& parameter) {
   const std::string_view key = parameter.key;
   if (key == "binary_data_output") return {};  // Answers are raw, whatever is asked for.
   if (key == "timeout") return ToUint64(parameter, &out_.timeout_us);
@@ -193,7 +114,8 @@ Status GrpcRequestReader::ReadRequestParameter(const Parameter& parameter) {
   if (key == "sequence_start") return ToBool(parameter, &out_.sequence.start);
   if (key == "sequence_end") return ToBool(parameter, &out_.sequence.end);
   if (key == "sequence_id") {
-    if (parameter.kind != Parameter::Kind::kString) return ToUint64(parameter, &out_.sequence.id);
+    if (parameter.kind != GrpcParameter::Kind::kString)
+      return ToUint64(parameter, &out_.sequence.id);
     out_.sequence.name = parameter.as_string;
     return {};
   }
@@ -202,24 +124,24 @@ Status GrpcRequestReader::ReadRequestParameter(const Parameter& parameter) {
   return ReadCustomParameter(parameter);
 }
 
-Status GrpcRequestReader::ReadCustomParameter(const Parameter& parameter) {
+Status GrpcRequestReader::ReadCustomParameter(const GrpcParameter& parameter) {
   InferParameter read{.name = parameter.key, .value = false};
   switch (parameter.kind) {
-    case Parameter::Kind::kNone:
+    case GrpcParameter::Kind::kNone:
       return WrongParameter(parameter, "a value");
-    case Parameter::Kind::kBool:
+    case GrpcParameter::Kind::kBool:
       read.value = parameter.as_bool;
       break;
-    case Parameter::Kind::kInt64:
+    case GrpcParameter::Kind::kInt64:
       read.value = parameter.as_int64;
       break;
-    case Parameter::Kind::kString:
+    case GrpcParameter::Kind::kString:
       read.value = parameter.as_string;
       break;
-    case Parameter::Kind::kDouble:
+    case GrpcParameter::Kind::kDouble:
       read.value = parameter.as_double;
       break;
-    case Parameter::Kind::kUint64:
+    case GrpcParameter::Kind::kUint64:
       read.value = parameter.as_uint64;
       break;
   }
@@ -255,7 +177,7 @@ Status GrpcRequestReader::ReadInput(protozero::pbf_reader reader) {
         if (++parameters > kMaxRequestParameters) {
           return InvalidArgument("input: more than ", kMaxRequestParameters, " parameters");
         }
-        const Parameter parameter = ReadParameter(protozero::pbf_reader(reader.get_view()));
+        const GrpcParameter parameter = ReadGrpcParameter(protozero::pbf_reader(reader.get_view()));
         if (parameter.key.starts_with("shared_memory_")) {
           return SharedMemoryUnimplemented(Label(index));
         }
@@ -305,8 +227,8 @@ Status GrpcRequestReader::ReadOutput(protozero::pbf_reader reader) {
         if (++parameters > kMaxRequestParameters) {
           return InvalidArgument("output: more than ", kMaxRequestParameters, " parameters");
         }
-        FS_RETURN_IF_ERROR(
-            ReadOutputParameter(ReadParameter(protozero::pbf_reader(reader.get_view())), &output));
+        FS_RETURN_IF_ERROR(ReadOutputParameter(
+            ReadGrpcParameter(protozero::pbf_reader(reader.get_view())), &output));
         break;
       default:
         reader.skip();
@@ -315,7 +237,7 @@ Status GrpcRequestReader::ReadOutput(protozero::pbf_reader reader) {
   return {};
 }
 
-Status GrpcRequestReader::ReadOutputParameter(const Parameter& parameter, InferOutput* output) {
+Status GrpcRequestReader::ReadOutputParameter(const GrpcParameter& parameter, InferOutput* output) {
   if (parameter.key.starts_with("shared_memory_")) return SharedMemoryUnimplemented("output");
   if (parameter.key != "classification") return {};
   uint64_t count = 0;

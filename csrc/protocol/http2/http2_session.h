@@ -102,7 +102,7 @@ class Http2Session {
 
   // Takes all of `data`, which begins with the preface. Errors: INVALID_ARGUMENT for what is no
   // HTTP/2 from its beginning: nothing can be answered. (Later errors end the connection by GOAWAY:
-  // see is_over.) std::bad_alloc of an event passes through.
+  // see is_over.) RESOURCE_EXHAUSTED. std::bad_alloc of an event passes through.
   Status Receive(std::string_view data);
 
   // `bytes` of a stream's data were taken: the client may send as many more.
@@ -112,7 +112,7 @@ class Http2Session {
 
   // The head of an answer; the first field is :status. `ends`: nothing follows.
   void Answer(int32_t stream, std::span<const Http2Field> fields, bool ends);
-  // Data of the answer. Below kCopiedMax, or without an owner, it is copied.
+  // Data of the answer. Small, or without an owner, it is copied.
   void Write(int32_t stream, std::string_view data, const BufferRef& owner = {});
   // Nothing follows but these fields; none: no trailers.
   void End(int32_t stream, std::span<const Http2Field> trailers = {});
@@ -142,9 +142,6 @@ class Http2Session {
   // Open ones.
   size_t streams() const;
   const Http2Counts& counts() const;
-
-  // Payloads up to this size are copied: cheaper than a reference to them.
-  static constexpr size_t kCopiedMax = 4 << 10;
 
  private:
   class State;

@@ -205,6 +205,10 @@ def _gateway(snapshot: Snapshot) -> Iterator[Metric]:
         ("results_dropped", "Answers of a model that came after the deadline.", "results_dropped"),
     ):
         yield CounterMetricFamily(f"fastserve_{name}", help_text, value=stats.get(key, 0))
+    yield from _responses(stats)
+
+
+def _responses(stats: Mapping[str, int]) -> Iterator[Metric]:
     responses = CounterMetricFamily(
         "fastserve_http_responses", "HTTP responses by status.", labels=("status",)
     )

@@ -40,6 +40,7 @@ INNER = {
     "data in kserve_rest_fuzz.cc",
     "ParseGrpcPrefix": "takes five bytes; grpc_framing_test.cc and kserve_grpc_fuzz.cc",
     "ParseGrpcTimeout": "takes a whole field; grpc_framing_test.cc and kserve_grpc_fuzz.cc",
+    "ReadGrpcParameter": "reads what KserveGrpcDecoder found",
     "ReadTypedContents": "reads what KserveGrpcDecoder found",
     "PercentDecode": "takes a whole target; http1_characters_test.cc and http1_fuzz.cc",
 }
@@ -49,6 +50,8 @@ WRITERS = {
     "byte_writer",
     "http1_response",
     "http2_output",
+    "http2_session_state",
+    "http2_stream_state",
     "infer_body",
     "json_writer",
     "output_part",
@@ -57,7 +60,7 @@ WRITERS = {
 }
 
 NAME = re.compile(
-    r"^(?:class|struct)\s+(\w*(?:Reader|Decoder|Parser|Scanner|Session|Tokenizer)\w*)\s*(?:final\s*)?[:{]"
+    r"^(?:class|struct)\s+(\w*(?:Reader|Decoder|Parser|Scanner|Session|Tokenizer)\w*)\s*(?:final\s*)?(?::(?!:)|\{)"
     r"|^(?:inline\s+|\[\[\w+(?:::\w+)?\]\]\s+)*[\w:<>,]+[\s&*]+"
     r"((?:\w*Decode|Read|Parse|Scan|Unescape)\w*)\(",
     re.MULTILINE,
@@ -109,6 +112,7 @@ def test_a_reader_is_fed_three_ways_and_fuzzed(reader):
         ("class PbDecoder final : public X {\n", ["PbDecoder"]),
         ("struct Scanner {", ["Scanner"]),
         ("class Http3Session {", ["Http3Session"]),
+        ("class Http3Session::State {", []),
         ("Status DecodeInfer(std::span<const std::byte> body);", ["DecodeInfer"]),
         ("std::optional<uint64_t> ReadVarint(std::string_view* text);", ["ReadVarint"]),
         ("inline bool ParseSettings(std::string_view text) {", ["ParseSettings"]),

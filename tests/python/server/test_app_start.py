@@ -73,7 +73,6 @@ def test_a_repository_whose_models_all_fail_stays_up_and_says_why(start, reposit
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--http-port", "1"], "unknown option '--http-port'; did you mean '--port'?"),
         (["--prot", "1"], "unknown option '--prot'; did you mean '--port'?"),
         (["--port", "70000"], "--port: expected an integer from 0 to 65535, found '70000'"),
         (["--port"], "--port needs a value: --port PORT"),
