@@ -65,7 +65,7 @@ def test_every_option_that_is_named_exists(document):
     assert named <= known_flags()
 
 
-FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 
 def test_every_status_that_can_be_sent_is_explained(root):

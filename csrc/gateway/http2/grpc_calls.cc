@@ -55,7 +55,8 @@ GrpcControlAnswer ReadGrpcControlAnswer(int status, std::span<const HttpHeader> 
       const bool exists = code >= 0 && code <= static_cast<int>(Code::kUnauthenticated);
       answer.code = exists ? static_cast<Code>(code) : Code::kUnknown;
     } else if (field.name == "grpc-message") {
-      if (!PercentDecode(field.value, &answer.message)) answer.message = field.value;
+      const bool is_encoded = PercentDecode(field.value, &answer.message);
+      if (!is_encoded) answer.message = field.value;
     }
   }
   return answer;

@@ -158,8 +158,12 @@ def build(
 
 def _with_triton_ports(options: Options, said: Said) -> Options:
     """8000, 8001 and 8002, but for those that were said."""
-    ports = {"port": 8000, "grpc_port": 8001, "metrics_port": 8002}
-    return replace(options, **{key: port for key, port in ports.items() if key not in said})
+    return replace(
+        options,
+        port=options.port if "port" in said else 8000,
+        grpc_port=options.grpc_port if "grpc_port" in said else 8001,
+        metrics_port=options.metrics_port if "metrics_port" in said else 8002,
+    )
 
 
 def _from_environment(environment: Mapping[str, str], warnings: list[str]) -> Said:

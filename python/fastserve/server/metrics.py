@@ -217,9 +217,9 @@ def _responses(stats: Mapping[str, int]) -> Iterator[Metric]:
             responses.add_metric([key.removeprefix("responses_")], stats[key])
     yield responses
     rpcs = CounterMetricFamily("fastserve_grpc_responses", "RPCs ended, by code.", labels=("code",))
-    for key in sorted(stats):
+    for key in sorted({"grpc_responses_OK", *stats}):
         if key.startswith("grpc_responses_"):
-            rpcs.add_metric([key.removeprefix("grpc_responses_")], stats[key])
+            rpcs.add_metric([key.removeprefix("grpc_responses_")], stats.get(key, 0))
     yield rpcs
 
 
