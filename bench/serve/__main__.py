@@ -24,6 +24,7 @@ from bench.serve.rows import (
     mlp,
     overload,
     poison,
+    rpc,
     small,
     start,
     text,
@@ -34,6 +35,7 @@ from bench.serve.rows.session import Session, WrongAnswerError
 ROOT = Path(__file__).resolve().parents[2]
 ROWS: dict[str, Callable[[Session], Row]] = {
     "small": small.run,
+    "rpc": rpc.run,
     "large": large.run,
     "json": text.run,
     "mlp": mlp.run,

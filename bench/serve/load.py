@@ -7,6 +7,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from bench.serve import histogram
 from bench.serve.payload import Request
@@ -15,6 +16,15 @@ SOURCE = Path(__file__).parent / "clients" / "openloop.cc"
 POST_LUA = Path(__file__).parent / "clients" / "post.lua"
 LATE_NS_MAX = 200_000
 UNITS = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
+
+
+class HasScratch(Protocol):
+    """What a run has to know of its session."""
+
+    @property
+    def scratch(self) -> Path: ...
+    @property
+    def seconds(self) -> int: ...
 
 
 class LoadError(Exception):
@@ -78,6 +88,61 @@ def run_wrk(
     if done.returncode != 0:
         raise LoadError(f"wrk failed: {done.stderr.strip()[:200]}")
     return parse_wrk(done.stdout)
+
+
+def parse_h2load(output: str) -> ClosedLoop:
+    """Reads h2load's summary; LoadError when any request failed, or an RPC was not OK."""
+    summary = re.search(
+        r"requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed,"
+        r" (\d+) errored, (\d+) timeout",
+        output,
+    )
+    wall = re.search(r"finished in ([\d.]+)(ms|s|us)", output)
+    size = re.search(r"traffic: .*, ([\d.]+)([KMG]?B) \(\d+\) data", output)
+    if not summary or not wall or not size:
+        raise LoadError(f"h2load said nothing that can be read: {output.strip()[:200]!r}")
+    _, succeeded, *wrong = map(int, summary.groups())
+    if any(wrong) or succeeded == 0:
+        raise LoadError(f"h2load: {summary.group()}")
+    wall_s = float(wall[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[wall[2]]
+    return ClosedLoop(succeeded, wall_s, float(size[1]) * UNITS[size[2]])
+
+
+@dataclass(frozen=True)
+class Http2Load:
+    """A closed loop of h2load: each connection keeps so many streams in flight."""
+
+    port: int
+    path: str
+    body: bytes
+    connections: int
+    streams: int
+    headers: tuple[tuple[str, str], ...] = (
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    )
+    window_bits: int = 16
+    is_http1: bool = False
+
+    def run(self, session: HasScratch) -> ClosedLoop:
+        body = session.scratch / "body.bin"
+        body.write_bytes(self.body)
+        command = ["h2load", "-D", str(session.seconds), f"-c{self.connections}", "-d", str(body)]
+        if self.is_http1:
+            command.append("--h1")
+        else:
+            command += [f"-m{self.streams}", f"-w{self.window_bits}", f"-W{self.window_bits}"]
+        for name, value in self.headers:
+            command += ["-H", f"{name}: {value}"]
+        command.append(f"http://127.0.0.1:{self.port}{self.path}")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=session.seconds + 60)
+        if done.returncode != 0:
+            raise LoadError(f"h2load failed: {done.stderr.strip()[:200]}")
+        seen = parse_h2load(done.stdout)
+        # A failed RPC is a 200 without data.
+        if seen.bytes_read / seen.requests < len(self.body) / 2:
+            raise LoadError(f"answers of {seen.bytes_read / seen.requests:.0f} bytes: RPCs failed")
+        return seen
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -38,9 +38,15 @@ class Server:
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], scratch: Path, cwd: Path | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        scratch: Path,
+        cwd: Path | None = None,
+        ready: Callable[[int], bool] = is_ready,
     ) -> None:
         self.name = name
+        self._is_ready = ready
         self.port = free_port()
         self._template = list(command)
         self._cwd = cwd
@@ -83,7 +89,7 @@ class Server:
 
     def _await_ready(self, limit_s: float = 60.0) -> None:
         deadline = time.monotonic() + limit_s
-        while not is_ready(self.port):
+        while not self._is_ready(self.port):
             if self._process is None or self._process.poll() is not None:
                 raise ServerError(f"{self.name} ended before it was ready:\n{self.log_tail()}")
             if time.monotonic() > deadline:

@@ -12,7 +12,7 @@ from bench.serve.exchange import Response
 from bench.serve.installation import Installation
 from bench.serve.pairing import rotated
 from bench.serve.payload import Request
-from bench.serve.processes import Server
+from bench.serve.processes import Server, is_ready
 from bench.serve.report import Figure
 
 REFERENCES = Path(__file__).parent.parent / "references"
@@ -79,11 +79,13 @@ class Session:
         command = [str(self.executable), "run", str(repository), "--port", "{port}", *flags]
         return Server(name, command, self.scratch)
 
-    def reference(self, name: str, program: str, *arguments: str) -> Server:
+    def reference(
+        self, name: str, program: str, *arguments: str, ready: Callable[[int], bool] = is_ready
+    ) -> Server:
         """One of the servers in references/, on the port given as its first argument."""
         module = f"bench.serve.references.{program}"
         command = [str(self.installation.python), "-m", module, "{port}", *arguments]
-        return Server(name, command, self.scratch, cwd=self.root)
+        return Server(name, command, self.scratch, cwd=self.root, ready=ready)
 
     def identity_repository(self, elements: int) -> tuple[Path, str]:
         """A repository with one identity model of so many floats, and the model's name."""
