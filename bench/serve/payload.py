@@ -123,17 +123,17 @@ def _field(number: int, content: bytes) -> bytes:
     return bytes([number << 3 | 2]) + _varint(len(content)) + content
 
 
-def _tensor(name: str, elements: int) -> bytes:
+def _grpc_tensor(name: str, elements: int) -> bytes:
     return _field(1, name.encode()) + _field(2, b"FP32") + _field(3, _varint(elements))
 
 
 def grpc_request(model: str, tensor: str, elements: int, data: bytes) -> bytes:
     """A ModelInferRequest of one FP32 tensor, with its prefix."""
-    message = _field(1, model.encode()) + _field(5, _tensor(tensor, elements)) + _field(7, data)
+    message = _field(1, model.encode()) + _field(5, _grpc_tensor(tensor, elements)) + _field(7, data)
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
 def grpc_response(model: str, tensor: str, elements: int, data: bytes) -> bytes:
     """A ModelInferResponse of one FP32 tensor, without a prefix."""
     named = _field(1, model.encode()) + _field(2, b"1")
-    return named + _field(5, _tensor(tensor, elements)) + _field(6, data)
+    return named + _field(5, _grpc_tensor(tensor, elements)) + _field(6, data)
