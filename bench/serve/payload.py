@@ -129,7 +129,9 @@ def _grpc_tensor(name: str, elements: int) -> bytes:
 
 def grpc_request(model: str, tensor: str, elements: int, data: bytes) -> bytes:
     """A ModelInferRequest of one FP32 tensor, with its prefix."""
-    message = _field(1, model.encode()) + _field(5, _grpc_tensor(tensor, elements)) + _field(7, data)
+    message = (
+        _field(1, model.encode()) + _field(5, _grpc_tensor(tensor, elements)) + _field(7, data)
+    )
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 

@@ -71,3 +71,32 @@ def test_missing_and_bad_answers_are_refused():
     assert load.parse_openloop(OPEN.format(bad=2, lost=0), may_refuse=True).refused == {500: 2}
     with pytest.raises(load.LoadError, match="1 requests were never answered"):
         load.parse_openloop(OPEN.format(bad=0, lost=1))
+
+
+H2LOAD = """finished in 2.00s, 98306.67 req/s, 12.09MB/s
+requests: {done} total, {done} started, {done} done, {succeeded} succeeded, {failed} failed, 0 errored, 0 timeout
+status codes: {succeeded} 2xx, 0 3xx, 0 4xx, 0 5xx
+traffic: 36.28MB (38045680) total, 3.66MB (3834480) headers (space savings 92.08%), 25.31MB (26542800) data
+"""  # noqa: E501
+
+
+def h2load(done=294920, succeeded=294920, failed=0):
+    return H2LOAD.format(done=done, succeeded=succeeded, failed=failed)
+
+
+def test_h2load_is_read():
+    run = load.parse_h2load(h2load())
+    assert run == load.ClosedLoop(294920, 2.0, 25.31 * 1024**2)
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (h2load(succeeded=294919, failed=1), "1 failed"),
+        (h2load(done=0, succeeded=0), "0 succeeded"),
+        ("no", "nothing that can be read"),
+    ],
+)
+def test_a_run_of_h2load_with_trouble_is_refused(output, said):
+    with pytest.raises(load.LoadError, match=said):
+        load.parse_h2load(output)

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from bench.serve import payload
+from fastserve.server.rpc import descriptors
 
 
 def test_a_binary_request_says_where_its_json_ends():
@@ -50,3 +51,20 @@ def test_a_model_is_laid_out_as_triton_lays_it_out(tmp_path):
 def test_a_model_without_configuration_gets_none(tmp_path):
     payload.write_model(tmp_path, "digits", None, b"onnx")
     assert not (tmp_path / "digits" / "config.pbtxt").exists()
+
+
+def test_messages_of_grpc_are_those_of_the_protocol():
+    data = payload.floats(300, seed=1)
+    request = descriptors.message_class("inference.ModelInferRequest")()
+    encoded = payload.grpc_request("m", "INPUT0", 300, data)
+    assert encoded[0] == 0
+    assert int.from_bytes(encoded[1:5], "big") == len(encoded) - 5
+    request.ParseFromString(encoded[5:])
+    assert request.model_name == "m"
+    (tensor,) = request.inputs
+    assert (tensor.name, tensor.datatype, list(tensor.shape)) == ("INPUT0", "FP32", [300])
+    assert list(request.raw_input_contents) == [data]
+    response = descriptors.message_class("inference.ModelInferResponse")()
+    response.ParseFromString(payload.grpc_response("m", "OUTPUT0", 300, data))
+    assert response.outputs[0].name == "OUTPUT0"
+    assert list(response.raw_output_contents) == [data]
