@@ -102,7 +102,7 @@ KNOWN: dict[str, tuple[bytes, int | list[bytes]]] = {
         sized(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", body=HIDDEN),
         [HIDDEN],
     ),
-    "h2-preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HIDDEN, 505),
+    "h2-preface": (b"PRI * HTTP/2.0\r\n\r\nMS\r\n\r\n" + HIDDEN, 505),
     "expect-obfuscated": (sized(b"Expect: y 100-continue", body=HIDDEN), 417),
     "connection-takes-cl-away": (sized(b"Connection: Content-Length", body=HIDDEN), [HIDDEN]),
     "http-0.9": (b"GET /\r\n" + HIDDEN, 400),

@@ -80,7 +80,7 @@ REFUSED = {
     "http-0.9": (b"GET /v2/health/live\r\n\r\n", BAD_VERSION),
     "http-1.2": (LIVE.replace(b"HTTP/1.1", b"HTTP/1.2"), BAD_VERSION),
     "http-2.0": (LIVE.replace(b"HTTP/1.1", b"HTTP/2.0"), BAD_VERSION),
-    "http-2-preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", BAD_VERSION),
+    "http-2-preface": (b"PRI * HTTP/2.0\r\n\r\nMS\r\n\r\n", BAD_VERSION),
     "lower-case-http": (LIVE.replace(b"HTTP", b"http"), BAD_VERSION),
     "no-version-digits": (LIVE.replace(b"HTTP/1.1", b"HTTP/"), BAD_VERSION),
     "two-spaces": (LIVE.replace(b"GET /", b"GET  /"), BAD),

@@ -76,7 +76,10 @@ class Reader final : public ConnectionIo, public GatewayHost {
   // Each answer is one call; what is not the answer to a request refuses the connection.
   void Write(std::span<const OutputPart> parts) override {
     const std::string_view head = parts.front().bytes;
-    FS_CHECK(head.starts_with("HTTP/1.1 "));
+    if (!head.starts_with("HTTP/1.1 ")) {  // It is HTTP/2, which the others do not speak.
+      refused_ = 505;
+      return;
+    }
     const int status = std::stoi(std::string(head.substr(9, 3)));
     if (status != kAccepted && status != 100) refused_ = static_cast<uint32_t>(status);
   }
