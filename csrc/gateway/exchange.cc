@@ -39,6 +39,20 @@ void Exchange::OnEnd(RequestPtr ended, Status status) {
   if (!streams || streamed.End()) queue->Push(this);
 }
 
+void Exchange::CountFailure(Code code) const {
+  if (!servable) return;
+  const bool is_full = code == Code::kUnavailable || code == Code::kResourceExhausted;
+  servable->stats().CountFailure(is_full ? FailureReason::kRejected : FailureReason::kInvalid);
+}
+
+void Exchange::CountAnswer() const {
+  ServableStats& stats = servable->stats();
+  const Nanos sent = NowNanos();
+  stats.receive.Record(received_ns - first_byte_ns);
+  stats.send.Record(sent - request.computed_ns);
+  stats.request.Record(sent - received_ns);
+}
+
 void Exchange::Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept {
   queue_ = queue;
   owner = nullptr;

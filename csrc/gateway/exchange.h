@@ -62,6 +62,11 @@ class Exchange final : public CompletionLink, public ResponseSink {
   void OnResponse(InferenceRequest& request, std::span<ResponseOutput> outputs) override;
   void OnEnd(RequestPtr request, Status status) override;
 
+  // Counts, for its model if it has one, that it failed before the scheduler had it;
+  void CountFailure(Code code) const;
+  // that its answer was handed over.
+  void CountAnswer() const;
+
   // Called when it has come out of the queue (or never went in): as new.
   void Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept;
   static constexpr size_t kNoDeadline = SIZE_MAX;

@@ -5,14 +5,13 @@ import struct
 
 import pytest
 
-from tests.attacks.raw_http import TIMEOUT_S, Wire
+from tests.attacks.raw_http import Wire
 from tests.served import Server
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RESET, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 END_STREAM, END_HEADERS = 1, 4
-NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, CALM = 0, 1, 2, 3, 11
-# POST http a /inference.GRPCInferenceService/ModelInfer, without Huffman codes.
+PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, CALM = 1, 2, 3, 5, 11
 GRPC_PATH = b"/inference.GRPCInferenceService/ModelInfer"
 
 
@@ -55,10 +54,10 @@ class Http2:
         with contextlib.suppress(OSError):  # It may be closed already.
             self.wire.send(data)
 
-    def frames_until(self, kind: int) -> list[tuple[int, int, int, bytes]]:
-        """All that comes, up to one of that kind."""
+    def frames_until(self, *kinds: int) -> list[tuple[int, int, int, bytes]]:
+        """All that comes, up to one of these kinds."""
         data = b""
-        while not any(found == kind for found, *_ in split(data)):
+        while not any(found in kinds for found, *_ in split(data)):
             more = self.wire.read_some()
             assert more, "the server closed"
             data += more
@@ -157,12 +156,10 @@ def test_what_is_broken_ends_the_connection_with_a_reason(server, data, error):
     others_are_served(server)
 
 
-def test_data_after_the_end_of_a_stream_resets_it_alone(server):
+def test_data_after_the_end_of_a_stream_does_not_pass(server):
     with Http2(server) as http2:
         http2.send(frame(HEADERS, 5, 1, GET) + frame(DATA, 1, 1, b"late"))
-        http2.send(frame(GOAWAY, 0, 0, b"\0" * 8))
-        frames = http2.frames_to_the_end()
-    assert any(kind in (RESET, GOAWAY) for kind, *_ in frames)
+        assert goaway_of(http2.frames_to_the_end()) == STREAM_CLOSED
     others_are_served(server)
 
 
@@ -173,10 +170,11 @@ def test_a_header_bomb_is_refused(server):
     once = b"\x40\x01b" + size + value
     with Http2(server) as http2:
         http2.send(frame(HEADERS, 5, 1, GET + once + b"\xbe" * 3000))
-        http2.send(frame(GOAWAY, 0, 0, b"\0" * 8))
-        frames = http2.frames_to_the_end()
-    # 431 as a literal with an indexed name, or the end of the connection.
-    assert any(b"431" in payload or kind in (GOAWAY, RESET) for kind, _, _, payload in frames)
+        http2.send(frame(PING, 0, 0, b"are you?"))
+        frames = http2.frames_until(PING, GOAWAY)
+    # The head alone is refused, or nghttp2 ends the connection; it is never answered as it is.
+    if not any(kind == GOAWAY for kind, *_ in frames):
+        assert any(kind == HEADERS and b"431" in payload for kind, _, _, payload in frames)
     others_are_served(server)
 
 
@@ -191,11 +189,14 @@ def test_streams_that_are_left_open_are_bounded(server):
     assert set(refused) == {struct.pack(">I", 7)}  # REFUSED_STREAM: it may be tried again.
 
 
-def test_a_client_that_shuts_its_windows_holds_nothing_for_long(server):
-    """Its answer waits until the connection is closed; meanwhile others are served."""
+def test_a_client_that_shuts_its_windows_gets_no_data(server):
+    """Nobody waits for it: others are served, and what it opened was answered as far as may be."""
     with Http2(server) as http2:
         http2.send(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))
-        for stream in range(1, 101, 2):
+        streams = range(1, 101, 2)
+        for stream in streams:
             http2.send(frame(HEADERS, 5, stream, GET))
         others_are_served(server)
-    assert TIMEOUT_S > 0
+        http2.send(frame(PING, 0, 0, b"are you?"))
+        frames = http2.frames_until(PING)
+    assert not any(kind == DATA for kind, *_ in frames)

@@ -281,7 +281,7 @@ size_t Connection::ConsumeChunks(std::string_view data) {
 }
 
 void Connection::RefuseBody(const Status& status) {
-  CountFailure(status.code());
+  exchange_->CountFailure(status.code());
   // Too large for any request is 413.
   const int http = status.code() == Code::kOutOfRange ? 413 : HttpStatusOf(status.code());
   Refuse(ConnectionEnd::kLimit, http, status.message());
@@ -295,7 +295,7 @@ void Connection::Dispatch() {
   exchange_->body_bytes = exchange_->body.bytes().size();
   if (refusal_.status != 0) {
     const HttpError refusal = std::exchange(refusal_, {.status = 0, .message = {}});
-    CountFailure(Code::kInvalidArgument);
+    exchange_->CountFailure(Code::kInvalidArgument);
     AnswerError(refusal.status, refusal.message);
     DropExchange();
     return GoOn();
@@ -306,17 +306,10 @@ void Connection::Dispatch() {
                                       : Unavailable("model '", exchange_->model_asked,
                                                     "' was unloaded while the request arrived");
   if (status.ok()) return gateway_.Submit(exchange_, now_);
-  CountFailure(status.code());
+  exchange_->CountFailure(status.code());
   AnswerError(HttpStatusOf(status.code()), status.message());
   DropExchange();
   GoOn();
-}
-
-void Connection::CountFailure(Code code) {
-  if (!exchange_->servable) return;
-  const bool is_full = code == Code::kUnavailable || code == Code::kResourceExhausted;
-  exchange_->servable->stats().CountFailure(is_full ? FailureReason::kRejected
-                                                    : FailureReason::kInvalid);
 }
 
 void Connection::DispatchControl() {

@@ -148,8 +148,6 @@ class Connection final : private ExchangeOwner, private ControlOwner, private Ht
   void BeginBody();
   void RefuseBody(const Status& status);
   void Dispatch();
-  // Of a request for a model, before that has it.
-  void CountFailure(Code code);
   void DispatchControl();
   // The answer was handed to the socket: what comes next?
   void EndRequest();

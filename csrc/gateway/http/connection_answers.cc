@@ -64,12 +64,11 @@ void Connection::AnswerLate(Exchange&, Nanos now) {
 
 void Connection::EncodeAndSend() {
   Exchange& exchange = *exchange_;
-  ServableStats& stats = exchange.servable->stats();
   EncodedBody& encoded = gateway_.encoded_;
   Status status = std::move(exchange.end);
   if (status.ok()) {
     status = gateway_.codec_.EncodeResponse(exchange, &encoded);
-    if (!status.ok()) CountFailure(status.code());
+    if (!status.ok()) exchange.CountFailure(status.code());
   }
   if (!status.ok()) {
     AnswerError(HttpStatusOf(status.code()), status.message());
@@ -78,10 +77,7 @@ void Connection::EncodeAndSend() {
     head.content_type = encoded.is_binary ? "application/octet-stream" : "application/json";
     if (encoded.is_binary) head.inference_header_length = encoded.json.size();
     Send(head, encoded.json, encoded.tensors);
-    const Nanos sent = NowNanos();
-    stats.receive.Record(exchange.received_ns - exchange.first_byte_ns);
-    stats.send.Record(sent - exchange.request.computed_ns);
-    stats.request.Record(sent - exchange.received_ns);
+    exchange.CountAnswer();
   }
   encoded.tensors.clear();  // Owners are let go.
 }

@@ -115,14 +115,14 @@ void GrpcInferStream::OnAnswer(Exchange& exchange) {
   if (status.ok()) {
     status = InferCodec::CheckResponses(exchange);
     if (status.ok()) status = codec().EncodeMessage(exchange, exchange.outputs, {}, &answer);
-    if (!status.ok()) CountFailure(exchange, status.code());
+    if (!status.ok()) exchange.CountFailure(status.code());
   }
   if (!status.ok()) {
     Finish(status);
   } else {
     SendMessage(answer);
     answer.Clear();
-    CountAnswer(exchange);
+    exchange.CountAnswer();
     Finish(Code::kOk, {});
   }
   RecordAccess(&exchange, 200, bytes_out_);
@@ -145,7 +145,7 @@ void GrpcInferStream::OnControlAnswer(int status, std::string_view,
 }
 
 void GrpcInferStream::Fail(const Status& status) {
-  CountFailure(*exchange_, status.code());
+  exchange_->CountFailure(status.code());
   Finish(status);
   RecordAccess(exchange_, 200, 0);
   DropExchange();

@@ -35,7 +35,7 @@ void GrpcInferStreams::OnMessage(BodyReceiver&& message) {
   }
   Call* const call = &calls_.back();
   if (Status status = Decode(call); !status.ok()) {
-    CountFailure(*exchange, status.code());
+    exchange->CountFailure(status.code());
     EndCall(call, std::move(status));
     return SendReady();
   }
@@ -150,7 +150,7 @@ void GrpcInferStreams::SendResponses(Call& call) {
 void GrpcInferStreams::SendEnd(Call& call) {
   Exchange& exchange = *call.exchange;
   if (exchange.end.ok()) {
-    if (exchange.servable && exchange.responses > 0) CountAnswer(exchange);
+    if (exchange.servable && exchange.responses > 0) exchange.CountAnswer();
     if (!call.wants_final || call.has_sent_final) return;
     EncodedMessage& answer = message();
     const GrpcEnvelope envelope{.in_stream = true, .is_final = true};

@@ -58,11 +58,19 @@ size_t GrpcStream::Take(std::string_view data) {
 
 void GrpcStream::TakePending() {
   if (pending_.empty()) return;
-  const size_t taken = Take(pending_);
-  pending_.erase(0, taken);
+  // Taken out: what is taken may end the stream, which forgets what is left.
+  std::string data = std::exchange(pending_, {});
+  const size_t taken = Take(data);
   session().Consume(id_, taken);
+  data.erase(0, taken);
+  pending_ = std::move(data);
   connection_.WantFlush();
   if (pending_.empty() && has_end_) EndReceiving();
+}
+
+void GrpcStream::ForgetPending() {
+  if (!pending_.empty()) session().Consume(id_, pending_.size());
+  pending_.clear();
 }
 
 void GrpcStream::ReadPrefix(std::string_view* data) {
@@ -185,7 +193,7 @@ void GrpcStream::Finish(Code code, std::string_view message) {
   const std::span<const Http2Field> sent(fields.data(), count);
   has_head_ ? session().End(id_, sent) : session().Answer(id_, sent, /*ends=*/true);
   stats().grpc_responses[static_cast<size_t>(code)].Add();
-  pending_.clear();
+  ForgetPending();
   if (!has_end_) connection_.StopReceiving(id_);
   connection_.WantFlush();
 }

@@ -18,6 +18,8 @@ namespace fastserve {
 
 class GrpcStream : public Http2Stream {
  public:
+  ~GrpcStream() override { ForgetPending(); }
+
   size_t OnData(std::string_view data) final;
   void OnEnd() final;
   void OnTimeout() final;
@@ -60,6 +62,8 @@ class GrpcStream : public Http2Stream {
   // Returns how much of the data was taken.
   size_t Take(std::string_view data);
   void EndReceiving();
+  // What nobody takes any more must not stay in the connection's window, which all streams share.
+  void ForgetPending();
   void ReadPrefix(std::string_view* data);
   void BeginMessage(std::string_view data);
   void ReadMessage(std::string_view* data);

@@ -39,21 +39,6 @@ void Http2Stream::Abandon(Exchange* exchange) noexcept {
   gateway().Abandon(exchange);  // Counted until it comes back.
 }
 
-void Http2Stream::CountFailure(const Exchange& exchange, Code code) {
-  if (!exchange.servable) return;
-  const bool is_full = code == Code::kUnavailable || code == Code::kResourceExhausted;
-  exchange.servable->stats().CountFailure(is_full ? FailureReason::kRejected
-                                                  : FailureReason::kInvalid);
-}
-
-void Http2Stream::CountAnswer(const Exchange& exchange) {
-  ServableStats& stats = exchange.servable->stats();
-  const Nanos sent = NowNanos();
-  stats.receive.Record(exchange.received_ns - exchange.first_byte_ns);
-  stats.send.Record(sent - exchange.request.computed_ns);
-  stats.request.Record(sent - exchange.received_ns);
-}
-
 void Http2Stream::RecordAccess(const Exchange* exchange, int status, size_t bytes_out) {
   AccessLog& log = gateway().access_log();
   if (!log.enabled()) return;
@@ -79,6 +64,7 @@ void Http2Stream::AnswerInference(Exchange& exchange, Nanos now) {
 
 void Http2Stream::AnswerLate(Exchange& exchange, Nanos now) {
   connection_.SetNow(now);
+  gateway().deadlines_.Remove(&exchange);  // Also if memory is lacking to say so: once is enough.
   stats().results_dropped.Add();
   Guarded([&] { OnLate(exchange); });
 }

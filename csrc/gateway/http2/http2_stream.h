@@ -69,10 +69,6 @@ class Http2Stream : public ExchangeOwner, public ControlOwner {
     return gateway().serving_.Find(model, version);
   }
   uint64_t map_changes() const { return gateway().serving_map_->changes(); }
-  // Of a request for a model, before that has it.
-  static void CountFailure(const Exchange& exchange, Code code);
-  // The answer of an exchange was handed over.
-  void CountAnswer(const Exchange& exchange);
   void RecordAccess(const Exchange* exchange, int status, size_t bytes_out);
 
   void DispatchControl(std::shared_ptr<ControlRequest> request);

@@ -91,7 +91,7 @@ void RestStream::Begin(const Http2Head& http2_head) {
   if (!has_length_) return body.StartChunked(exchange_->inference_header_length);
   const Status status = body.Start(head.content_length, exchange_->inference_header_length);
   if (status.ok()) return;
-  CountFailure(*exchange_, status.code());
+  exchange_->CountFailure(status.code());
   AnswerError(status.code() == Code::kOutOfRange ? 413 : HttpStatusOf(status.code()),
               status.message());
 }
@@ -110,7 +110,7 @@ size_t RestStream::OnData(std::string_view data) {
     return taken;
   }
   if (const Status status = body.Append(data); !status.ok()) {
-    CountFailure(*exchange_, status.code());
+    exchange_->CountFailure(status.code());
     AnswerError(status.code() == Code::kOutOfRange ? 413 : HttpStatusOf(status.code()),
                 status.message());
   }
@@ -139,7 +139,7 @@ void RestStream::Dispatch() {
   exchange.received_ns = now();
   exchange.body_bytes = exchange.body.bytes().size();
   if (refusal_.status != 0) {
-    CountFailure(exchange, Code::kInvalidArgument);
+    exchange.CountFailure(Code::kInvalidArgument);
     return AnswerError(refusal_.status, refusal_.message);
   }
   if (control_ != nullptr) {
@@ -153,7 +153,7 @@ void RestStream::Dispatch() {
                                     : Unavailable("model '", exchange.model_asked,
                                                   "' was unloaded while the request arrived");
   if (status.ok()) return Submit(exchange_);
-  CountFailure(exchange, status.code());
+  exchange.CountFailure(status.code());
   AnswerError(HttpStatusOf(status.code()), status.message());
 }
 
@@ -162,13 +162,13 @@ void RestStream::OnAnswer(Exchange& exchange) {
   EncodedBody& body = encoded();
   if (status.ok()) {
     status = codec().EncodeResponse(exchange, &body);
-    if (!status.ok()) CountFailure(exchange, status.code());
+    if (!status.ok()) exchange.CountFailure(status.code());
   }
   if (!status.ok()) return AnswerError(HttpStatusOf(status.code()), status.message());
   Http1ResponseHead head;
   head.content_type = body.is_binary ? "application/octet-stream" : "application/json";
   if (body.is_binary) head.inference_header_length = body.json.size();
-  CountAnswer(exchange);
+  exchange.CountAnswer();
   Send(head, body.json, body.tensors);
   body.tensors.clear();  // Owners are let go.
 }

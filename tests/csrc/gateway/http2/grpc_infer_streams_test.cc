@@ -237,6 +237,33 @@ TEST_F(GrpcInferStreamsTest, ADrainEndsTheStreamWhenAllIsAnswered) {
   EXPECT_TRUE(socket_->is_closed);
 }
 
+TEST_F(GrpcInferStreamsTest, WhatNobodyTookDoesNotStayInTheConnectionsWindow) {
+  const auto gate = std::make_shared<Gate>();
+  ServableOptions slow = Named("slow");
+  slow.caller_runs = false;
+  loop_.map->Publish(Serve(GatedBackend(gate), slow));
+  std::string requests;  // More than are taken at once, and nearly a stream's window.
+  while (requests.size() < 900'000) requests += Grpc(For("slow"));
+  for (int i = 0; i < 30; ++i) {  // Together more than the connection's window.
+    const int32_t stream = client_.Request(GrpcFields(kStreamInfer), "", /*goes_on=*/true);
+    client_.Send(stream, requests);
+    for (int turn = 0; turn < 20; ++turn) {
+      const std::string sent = client_.Take();
+      if (!sent.empty()) socket_->Feed(sent);
+      while (loop_.Iterate()) continue;
+      client_.Receive(socket_->Take());
+    }
+    client_.Reset(stream);
+  }
+  gate->Open();
+  Talk();
+  const int32_t stream = Begin();
+  client_.Send(stream, Grpc(FloatsRequest(2)));
+  client_.End(stream);
+  Talk();
+  EXPECT_EQ(Messages(stream), std::vector<std::string>{Response(2, "")});
+}
+
 TEST_F(GrpcInferStreamsTest, AResetLetsGoOfAll) {
   const auto gate = std::make_shared<Gate>();
   ServableOptions slow = Named("slow");

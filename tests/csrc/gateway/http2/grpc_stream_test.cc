@@ -9,7 +9,9 @@ using proto::FloatsRequest;
 
 class GrpcStreamTest : public Http2Gateway {
  protected:
-  GrpcStreamTest() : Http2Gateway({.body_bytes_max = 4096, .body_timeout = 5 * kSecond}) {}
+  GrpcStreamTest()
+      : Http2Gateway(
+            {.body_bytes_max = 4096, .in_flight_bytes_max = 8192, .body_timeout = 5 * kSecond}) {}
 
   void ExpectError(const Http2Answer& answer, Code code, std::string_view message) {
     EXPECT_EQ(answer.Find("grpc-status"), GrpcCodeText(code));
@@ -70,17 +72,18 @@ TEST_F(GrpcStreamTest, ADeadlineThatPassesBeforeTheMessageIsThere) {
 }
 
 TEST_F(GrpcStreamTest, BytesBeyondTheLimitOfTheServerAreRefused) {
-  // Two of them are as much as the server may hold.
-  std::vector<int32_t> streams;
-  Http2Gateway::loop_.gateway->Sweep(NowNanos());
-  for (int i = 0; i < 2; ++i) {
+  const auto begin = [this] {
     const int32_t stream = client_.Request(GrpcFields(kInfer), "", /*goes_on=*/true);
-    client_.Send(stream, std::string("\0\0\0\x10\0a", 6));
-    streams.push_back(stream);
-  }
-  Talk();
+    client_.Send(stream, std::string("\0\0\0\x10\0a", 6));  // The first byte of 4,096.
+    Talk();
+    return stream;
+  };
+  const int32_t first = begin();
+  const int32_t second = begin();
   EXPECT_EQ(loop_.gateway->in_flight_bytes(), 8192u);
-  for (const int32_t stream : streams) client_.Reset(stream);
+  EXPECT_EQ(client_.answers[begin()].Find("grpc-status"), GrpcCodeText(Code::kUnavailable));
+  client_.Reset(first);
+  client_.Reset(second);
   Talk();
   EXPECT_EQ(loop_.gateway->in_flight_bytes(), 0u);
 }
