@@ -13,29 +13,12 @@
 #include <vector>
 
 #include "base/check.h"
+#include "limited_allocator.h"
 #include "protocol/grpc/grpc_framing.h"
 #include "protocol/grpc/kserve_grpc.h"
 
 namespace fastserve {
 namespace {
-
-class LimitedAllocator : public TensorAllocator {
- public:
-  std::span<std::byte> Allocate(size_t bytes) override {
-    FS_CHECK_OP(bytes, >, size_t{0});
-    if (bytes > left_) return {};
-    left_ -= bytes;
-    memory_.emplace_back(static_cast<std::byte*>(::operator new(bytes, std::align_val_t(64))));
-    return {memory_.back().get(), bytes};
-  }
-
- private:
-  struct Free {
-    void operator()(std::byte* bytes) const { ::operator delete(bytes, std::align_val_t(64)); }
-  };
-  size_t left_ = 1 << 20;
-  std::vector<std::unique_ptr<std::byte, Free>> memory_;
-};
 
 void CheckResponse(const InferBody& body, bool in_stream) {
   std::vector<InferResultOutput> outputs;

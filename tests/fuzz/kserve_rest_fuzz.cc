@@ -15,29 +15,11 @@
 #include <string_view>
 #include <vector>
 
+#include "limited_allocator.h"
 #include "protocol/kserve_rest.h"
 
 namespace fastserve {
 namespace {
-
-class LimitedAllocator : public TensorAllocator {
- public:
-  std::span<std::byte> Allocate(size_t bytes) override {
-    FS_CHECK_OP(bytes, >, size_t{0});
-    if (bytes > left_) return {};
-    left_ -= bytes;
-    // Of exactly this size but for the alignment, which AddressSanitizer keeps by itself.
-    memory_.emplace_back(static_cast<std::byte*>(::operator new(bytes, std::align_val_t(64))));
-    return {memory_.back().get(), bytes};
-  }
-
- private:
-  struct Free {
-    void operator()(std::byte* bytes) const { ::operator delete(bytes, std::align_val_t(64)); }
-  };
-  size_t left_ = 1 << 20;
-  std::vector<std::unique_ptr<std::byte, Free>> memory_;
-};
 
 // A body in memory of exactly the promised size, and what was read from it.
 struct Request {
