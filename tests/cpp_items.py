@@ -158,8 +158,12 @@ def list_cases(preset: str, program: Path) -> tuple[Case, ...]:
     status, output, found = run(preset, program, "--gtest_list_tests", timeout_s=CASE_TIMEOUT_S)
     if status != 0 or found is None:
         raise CppFailure(f"{program.name} cannot list its tests:\n{tail(output)}")
+    # A compiler cache may have made the paths relative to where the compiler ran.
+    folder = program.parent.parent
     return tuple(
-        Case(f"{suite['name']}.{case['name']}", Path(case["file"]).resolve(), int(case["line"]))
+        Case(
+            f"{suite['name']}.{case['name']}", (folder / case["file"]).resolve(), int(case["line"])
+        )
         for suite in found["testsuites"]
         for case in suite["testsuite"]
     )

@@ -61,6 +61,8 @@ void Exchange::Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept {
   is_in_flight = false;
   inference_header_length.reset();
   timeout = kNever;
+  coding = ContentCoding::kIdentity;
+  accepted = {};
   wants_timing = false;
   notes_end = false;
   head_bytes = 0;

@@ -26,6 +26,7 @@
 #include "gateway/http/body_receiver.h"
 #include "gateway/streamed_responses.h"
 #include "gateway/tensor_arena.h"
+#include "protocol/compression/content_coding.h"
 #include "serving/inference_request.h"
 #include "serving/servable.h"
 
@@ -62,6 +63,9 @@ class Exchange final : public CompletionLink, public ResponseSink {
   void OnResponse(InferenceRequest& request, std::span<ResponseOutput> outputs) override;
   void OnEnd(RequestPtr request, Status status) override;
 
+  // Gives the body as the client meant it: plain.
+  Status Decompress() { return body.Decompress(coding, inference_header_length); }
+
   // Counts, for its model if it has one, that it failed before the scheduler had it;
   void CountFailure(Code code) const;
   // that its answer was handed over.
@@ -83,7 +87,9 @@ class Exchange final : public CompletionLink, public ResponseSink {
   std::string version_asked;
   uint64_t map_changes = 0;  // When `servable` was found.
   std::optional<uint64_t> inference_header_length;
-  Nanos timeout = kNever;  // From the request's arrival.
+  Nanos timeout = kNever;                           // From the request's arrival.
+  ContentCoding coding = ContentCoding::kIdentity;  // Of the body, until it is decompressed.
+  AcceptedCoding accepted;                          // For the answer.
   bool wants_timing = false;
   bool notes_end = false;  // OnEnd is to note when it was called.
   size_t head_bytes = 0;

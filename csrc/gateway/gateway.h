@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "gateway/answer_compressor.h"
 #include "gateway/completion_queue.h"
 #include "gateway/deadline_list.h"
 #include "gateway/debug_snapshot.h"
@@ -206,6 +207,7 @@ class Gateway {
   std::vector<OutputPart> parts_;
   EncodedBody encoded_;
   EncodedMessage message_;
+  AnswerCompressor compressor_;
   Http2Output http2_output_;
 };
 

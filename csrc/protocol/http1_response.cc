@@ -12,7 +12,7 @@ namespace fastserve {
 namespace {
 
 // The status line and the fields of this file, their values in full length.
-constexpr size_t kOwnBytesMax = 256;
+constexpr size_t kOwnBytesMax = 320;
 
 char* Put(std::string_view text, char* at) {
   if (!text.empty()) std::memcpy(at, text.data(), text.size());
@@ -116,7 +116,8 @@ std::string_view ReasonPhrase(int status) {
 
 void AppendHttp1Head(const Http1ResponseHead& head, ByteWriter* out) {
   FS_CHECK(head.status >= 100 && head.status <= 999);
-  size_t bytes_max = kOwnBytesMax + head.content_type.size() + head.date.size();
+  size_t bytes_max =
+      kOwnBytesMax + head.content_type.size() + head.content_encoding.size() + head.date.size();
   for (const auto& [name, value] : head.extra) bytes_max += name.size() + value.size() + 4;
   char* const start = out->Reserve(bytes_max);
   char* at = Put("HTTP/1.1 ", start);
@@ -131,6 +132,9 @@ void AppendHttp1Head(const Http1ResponseHead& head, ByteWriter* out) {
   }
   if (!head.date.empty()) at = Put(head.date, Put("\r\nDate: ", at));
   if (!head.content_type.empty()) at = Put(head.content_type, Put("\r\nContent-Type: ", at));
+  if (!head.content_encoding.empty()) {
+    at = Put(head.content_encoding, Put("\r\nVary: Accept-Encoding\r\nContent-Encoding: ", at));
+  }
   if (head.inference_header_length) {
     at = PutNumber(*head.inference_header_length, Put("\r\nInference-Header-Content-Length: ", at));
   }

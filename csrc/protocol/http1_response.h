@@ -40,6 +40,7 @@ struct Http1ResponseHead {
   bool is_http10 = false;  // Of the request: such a client waits for the connection's end
                            // unless it is told that it stays open.
   std::string_view content_type = {};                    // Left out when empty.
+  std::string_view content_encoding = {};                // Left out, with its Vary, when empty.
   std::optional<uint64_t> inference_header_length = {};  // Left out when nothing.
   std::optional<uint32_t> retry_after_s = {};            // Left out when nothing.
   std::string_view date = {};                            // HttpDate; left out when empty.

@@ -58,6 +58,7 @@ OUTSIDE = [
     (r"boost/", set[str](), "Boost is an oracle of tests/fuzz, no part of the core"),
     (r"simdjson", {"protocol"}, "JSON is read in protocol"),
     (r"nghttp2/|protozero/", {"protocol"}, "HTTP/2 and protobuf are read in protocol"),
+    (r"zlib\.h", {"protocol"}, "compression is protocol's affair"),
 ]
 
 # What a room may not even know, whatever its floor.

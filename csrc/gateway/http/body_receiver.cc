@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "protocol/compression/inflater.h"
 
 namespace fastserve {
 namespace {
@@ -74,6 +75,37 @@ Status BodyReceiver::Append(std::string_view data) {
   }
   std::memcpy(slab_->data() + start_ + received_, data.data(), data.size());
   received_ += data.size();
+  return {};
+}
+
+Status BodyReceiver::Decompress(ContentCoding coding, std::optional<uint64_t> json_bytes) {
+  if (coding == ContentCoding::kIdentity || received_ == 0) return {};
+  BodyReceiver compressed(std::move(*this));
+  StartChunked(json_bytes);
+  Inflater inflater(coding, compressed.bytes());
+  Status status = Inflate(inflater);
+  if (!status.ok()) Reset();
+  return status;
+}
+
+// Straight into the slab. A length that is claimed is room at once; that it is true is seen.
+Status BodyReceiver::Inflate(Inflater& inflater) {
+  const size_t claimed = inflater.claimed_bytes().value_or(0);
+  if (claimed > 0) FS_RETURN_IF_ERROR(Grow(claimed));
+  while (true) {
+    // Where there is no room left, a byte on the side tells whether that was the end.
+    std::byte next{};
+    const std::span<std::byte> room = Tail();
+    Result<size_t> read = inflater.Read(room.empty() ? std::span(&next, 1) : room);
+    if (!read.ok()) return std::move(read).status();
+    if (room.empty() && *read == 1) {
+      FS_RETURN_IF_ERROR(Grow(received_ + 1));
+      Tail()[0] = next;
+    }
+    received_ += *read;
+    if (*read < room.size() || *read == 0) break;
+  }
+  FinishChunked();
   return {};
 }
 

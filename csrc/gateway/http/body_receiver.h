@@ -21,9 +21,12 @@
 
 #include "base/status.h"
 #include "memory/slab_pool.h"
+#include "protocol/compression/content_coding.h"
 #include "serving/admission.h"
 
 namespace fastserve {
+
+class Inflater;
 
 class BodyReceiver {
  public:
@@ -45,6 +48,11 @@ class BodyReceiver {
   Status Append(std::string_view data);
   void FinishChunked() { length_ = received_; }
 
+  // What was received was compressed: puts the plain bytes in its place, of which the first
+  // `json_bytes` are JSON. Of nothing nothing becomes. Errors: as for Append, and those of
+  // Inflater; then it is empty.
+  Status Decompress(ContentCoding coding, std::optional<uint64_t> json_bytes);
+
   // What was received. At least 64 bytes behind it may be read. Empty for a body of no bytes, of
   // which the owner is null.
   std::span<const std::byte> bytes() const;
@@ -55,6 +63,7 @@ class BodyReceiver {
 
  private:
   Status Grow(size_t needed);
+  Status Inflate(Inflater& inflater);
 
   std::shared_ptr<Admission> admission_;
   std::shared_ptr<SlabPool> pool_;

@@ -202,8 +202,9 @@ void Connection::BeginRequest() {
     exchange_->version_asked = route.version;
     exchange_->notes_end = head_.wants_timing || gateway_.access_log_.enabled();
   }
+  refusal_ = TakeCodings(head_, exchange_);
   if (exchange_->servable) {
-    refusal_ = TakeInferHead(head_, exchange_);
+    if (refusal_.status == 0) refusal_ = TakeInferHead(head_, exchange_);
   } else {
     control_ = MakeControlRequest(head_, std::move(exchange_->body));
   }
@@ -282,9 +283,7 @@ size_t Connection::ConsumeChunks(std::string_view data) {
 
 void Connection::RefuseBody(const Status& status) {
   exchange_->CountFailure(status.code());
-  // Too large for any request is 413.
-  const int http = status.code() == Code::kOutOfRange ? 413 : HttpStatusOf(status.code());
-  Refuse(ConnectionEnd::kLimit, http, status.message());
+  Refuse(ConnectionEnd::kLimit, HttpStatusOfBody(status.code()), status.message());
 }
 
 void Connection::Dispatch() {
@@ -295,19 +294,24 @@ void Connection::Dispatch() {
   exchange_->body_bytes = exchange_->body.bytes().size();
   if (refusal_.status != 0) {
     const HttpError refusal = std::exchange(refusal_, {.status = 0, .message = {}});
-    exchange_->CountFailure(Code::kInvalidArgument);
-    AnswerError(refusal.status, refusal.message);
-    DropExchange();
-    return GoOn();
+    return Fail(Code::kInvalidArgument, refusal.status, refusal.message);
+  }
+  if (const Status status = exchange_->Decompress(); !status.ok()) {
+    return Fail(status.code(), HttpStatusOfBody(status.code()), status.message());
   }
   if (control_ != nullptr) return DispatchControl();
   if (exchange_->map_changes != gateway_.serving_map_->changes()) FindServable();
-  Status status = exchange_->servable ? gateway_.codec_.DecodeRequest(*exchange_, now_)
-                                      : Unavailable("model '", exchange_->model_asked,
-                                                    "' was unloaded while the request arrived");
+  const Status status = exchange_->servable
+                            ? gateway_.codec_.DecodeRequest(*exchange_, now_)
+                            : Unavailable("model '", exchange_->model_asked,
+                                          "' was unloaded while the request arrived");
   if (status.ok()) return gateway_.Submit(exchange_, now_);
-  exchange_->CountFailure(status.code());
-  AnswerError(HttpStatusOf(status.code()), status.message());
+  Fail(status.code(), HttpStatusOf(status.code()), status.message());
+}
+
+void Connection::Fail(Code code, int http_status, std::string_view message) {
+  exchange_->CountFailure(code);
+  AnswerError(http_status, message);
   DropExchange();
   GoOn();
 }

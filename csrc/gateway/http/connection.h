@@ -149,6 +149,8 @@ class Connection final : private ExchangeOwner, private ControlOwner, private Ht
   void RefuseBody(const Status& status);
   void Dispatch();
   void DispatchControl();
+  // A request that was read to its end and goes no further: is answered so.
+  void Fail(Code code, int http_status, std::string_view message);
   // The answer was handed to the socket: what comes next?
   void EndRequest();
 

@@ -109,6 +109,13 @@ void Connection::Refuse(ConnectionEnd end, int status, std::string_view message)
 
 void Connection::Send(Http1ResponseHead head, std::string_view body,
                       std::span<const OutputPart> tensors) {
+  ByteWriter compressed;
+  if (exchange_ != nullptr &&
+      gateway_.compressor_.CompressBody(exchange_->accepted, body, tensors, &compressed)) {
+    head.content_encoding = NameOf(exchange_->accepted.coding);
+    body = compressed.view();
+    tensors = {};
+  }
   size_t body_bytes = body.size();
   for (const OutputPart& tensor : tensors) body_bytes += tensor.bytes.size();
   head.content_length = body_bytes;

@@ -13,14 +13,21 @@ constexpr size_t kShownBytes = 40;
 
 }  // namespace
 
+HttpError TakeCodings(const Http1Head& head, Exchange* exchange) {
+  exchange->accepted = ChooseCoding(head.Field("accept-encoding"));
+  const std::string_view name = head.Field("content-encoding");
+  const std::optional<ContentCoding> coding = ParseCoding(name);
+  if (!coding) {
+    return {415, StrCat("Content-Encoding '", name.substr(0, kShownBytes),
+                        "' is not available, send the body as it is, as gzip or as deflate")};
+  }
+  exchange->coding = *coding;
+  return {.status = 0, .message = {}};
+}
+
 HttpError TakeInferHead(const Http1Head& head, Exchange* exchange) {
   exchange->inference_header_length = head.inference_header_length;
   exchange->wants_timing = head.wants_timing;
-  const std::string_view coding = head.Field("content-encoding");
-  if (!coding.empty() && !EqualsIgnoringCase(coding, "identity")) {
-    return {415, StrCat("Content-Encoding '", coding.substr(0, kShownBytes),
-                        "' is not available, send the body as it is")};
-  }
   if (!head.inference_header_is_valid) {
     const std::string_view value = head.Field("inference-header-content-length");
     return {400, StrCat("Inference-Header-Content-Length: expected one number, received '",
@@ -36,6 +43,8 @@ HttpError TakeInferHead(const Http1Head& head, Exchange* exchange) {
   }
   return {.status = 0, .message = {}};
 }
+
+int HttpStatusOfBody(Code code) { return code == Code::kOutOfRange ? 413 : HttpStatusOf(code); }
 
 std::shared_ptr<ControlRequest> MakeControlRequest(const Http1Head& head, BodyReceiver&& received) {
   auto control = std::make_shared<ControlRequest>(std::move(received));

@@ -30,12 +30,22 @@ void GrpcStream::Begin(const Http2Head& head) {
     if (*parsed < kNever - now()) rpc_deadline_ns_ = now() + *parsed;
     deadline_ns_ = std::min(deadline_ns_, rpc_deadline_ns_);
   }
-  const std::string_view encoding = head.Find("grpc-encoding");
-  if (!encoding.empty() && encoding != "identity") {
-    return Finish(Unimplemented("grpc-encoding '", encoding.substr(0, 40),
-                                "' is not available, send messages as they are"));
-  }
+  if (const Status status = TakeEncoding(head); !status.ok()) return Finish(status);
   if (head.ends) OnEnd();
+}
+
+// Who compresses what it sends gets answers compressed likewise, if it says that it reads them.
+Status GrpcStream::TakeEncoding(const Http2Head& head) {
+  const std::string_view name = head.Find("grpc-encoding");
+  const std::optional<ContentCoding> coding = ParseCoding(name);
+  is_unknown_coding_ = !coding;
+  if (!coding) {
+    return Unimplemented("grpc-encoding '", name.substr(0, 40),
+                         "' is not available, send messages as they are, as gzip or as deflate");
+  }
+  coding_ = *coding;
+  if (ListsCoding(head.Find("grpc-accept-encoding"), coding_)) answer_coding_ = coding_;
+  return {};
 }
 
 size_t GrpcStream::OnData(std::string_view data) {
@@ -83,7 +93,7 @@ void GrpcStream::ReadPrefix(std::string_view* data) {
   Result<GrpcPrefix> prefix = ParseGrpcPrefix({prefix_.data(), prefix_.size()});
   if (!prefix.ok()) return Finish(prefix.status());
   message_prefix_ = *prefix;
-  if (message_prefix_.is_compressed) {
+  if (message_prefix_.is_compressed && coding_ == ContentCoding::kIdentity) {
     return Finish(Code::kInternal, "a message is compressed, but grpc-encoding does not say how");
   }
   if (message_prefix_.length > options().body_bytes_max) {
@@ -99,7 +109,8 @@ void GrpcStream::ReadPrefix(std::string_view* data) {
 // Placement before payload: when the first bytes are there they say where the tensors begin.
 void GrpcStream::BeginMessage(std::string_view data) {
   std::optional<uint64_t> before_tensors;
-  if (has_tensors()) before_tensors = FindRawContents(data.substr(0, message_prefix_.length));
+  if (has_tensors() && !message_prefix_.is_compressed)
+    before_tensors = FindRawContents(data.substr(0, message_prefix_.length));
   is_placed_ = true;
   const Status status = body_.Start(message_prefix_.length, before_tensors);
   if (!status.ok()) Finish(status);
@@ -121,6 +132,13 @@ void GrpcStream::ReadMessage(std::string_view* data) {
 void GrpcStream::EndMessage() {
   in_message_ = false;
   ++messages_;
+  if (message_prefix_.is_compressed) {
+    const Status status = body_.Decompress(coding_, std::nullopt);
+    const bool is_too_large = status.code() == Code::kOutOfRange;
+    if (!status.ok()) {
+      return Finish(is_too_large ? Code::kResourceExhausted : status.code(), status.message());
+    }
+  }
   OnMessage(std::move(body_));
   body_.Reset();
 }
@@ -149,14 +167,21 @@ void GrpcStream::OnTimeout() {
 
 void GrpcStream::SendHead() {
   if (std::exchange(has_head_, true)) return;
-  constexpr std::array kFields = {Http2Field{":status", "200"},
-                                  Http2Field{"content-type", "application/grpc"}};
-  session().Answer(id_, kFields, /*ends=*/false);
+  const std::array fields = {Http2Field{":status", "200"},
+                             Http2Field{"content-type", "application/grpc"},
+                             Http2Field{"grpc-encoding", NameOf(answer_coding_)}};
+  const size_t count = answer_coding_ == ContentCoding::kIdentity ? 2 : 3;
+  session().Answer(id_, {fields.data(), count}, /*ends=*/false);
 }
 
 void GrpcStream::SendMessage(const EncodedMessage& message) {
   SendHead();
   const std::string_view text = message.text.view();
+  ByteWriter compressed;
+  if (compressor().CompressMessage(answer_coding_, text, message.cuts, message.tensors,
+                                   &compressed)) {
+    return WriteMessage(/*is_compressed=*/true, compressed.view());
+  }
   size_t from = 0;
   for (size_t i = 0; i < message.cuts.size(); ++i) {
     session().Write(id_, text.substr(from, message.cuts[i] - from));
@@ -170,7 +195,16 @@ void GrpcStream::SendMessage(const EncodedMessage& message) {
 
 void GrpcStream::SendMessage(std::string_view message) {
   SendHead();
-  const std::array prefix = FormatGrpcPrefix({.length = static_cast<uint32_t>(message.size())});
+  ByteWriter compressed;
+  if (compressor().CompressBody({.coding = answer_coding_}, message, {}, &compressed)) {
+    return WriteMessage(/*is_compressed=*/true, compressed.view());
+  }
+  WriteMessage(/*is_compressed=*/false, message);
+}
+
+void GrpcStream::WriteMessage(bool is_compressed, std::string_view message) {
+  const std::array prefix = FormatGrpcPrefix(
+      {.is_compressed = is_compressed, .length = static_cast<uint32_t>(message.size())});
   session().Write(id_, {prefix.data(), prefix.size()});
   session().Write(id_, message);
   bytes_out_ += prefix.size() + message.size();
@@ -182,7 +216,7 @@ void GrpcStream::Finish(Code code, std::string_view message) {
   deadline_ns_ = kNever;
   body_.Reset();
   const std::string encoded = EncodeGrpcMessage(message);
-  std::array<Http2Field, 4> fields;
+  std::array<Http2Field, 5> fields;
   size_t count = 0;
   if (!has_head_) {
     fields[count++] = {":status", "200"};
@@ -190,6 +224,7 @@ void GrpcStream::Finish(Code code, std::string_view message) {
   }
   fields[count++] = {"grpc-status", GrpcCodeText(code)};
   if (!encoded.empty()) fields[count++] = {"grpc-message", encoded};
+  if (is_unknown_coding_) fields[count++] = {"grpc-accept-encoding", "identity,gzip,deflate"};
   const std::span<const Http2Field> sent(fields.data(), count);
   has_head_ ? session().End(id_, sent) : session().Answer(id_, sent, /*ends=*/true);
   stats().grpc_responses[static_cast<size_t>(code)].Add();

@@ -12,6 +12,7 @@
 
 #include "gateway/http/body_receiver.h"
 #include "gateway/http2/http2_stream.h"
+#include "protocol/compression/content_coding.h"
 #include "protocol/grpc/grpc_framing.h"
 
 namespace fastserve {
@@ -68,6 +69,8 @@ class GrpcStream : public Http2Stream {
   void BeginMessage(std::string_view data);
   void ReadMessage(std::string_view* data);
   void EndMessage();
+  Status TakeEncoding(const Http2Head& head);
+  void WriteMessage(bool is_compressed, std::string_view message);
 
   std::array<char, kGrpcPrefixBytes> prefix_;
   size_t prefix_bytes_ = 0;
@@ -77,6 +80,9 @@ class GrpcStream : public Http2Stream {
   std::string pending_;     // Received and not yet taken; as much as the stream's window at most.
   BodyReceiver body_;
   Nanos rpc_deadline_ns_ = kNever;
+  ContentCoding coding_ = ContentCoding::kIdentity;         // Of messages that say so,
+  ContentCoding answer_coding_ = ContentCoding::kIdentity;  // and of their answers.
+  bool is_unknown_coding_ = false;
   bool has_head_ = false;     // Of the answer.
   bool has_end_ = false;      // The client has said all,
   bool is_received_ = false;  // and all of it was taken.

@@ -75,6 +75,7 @@ class Http2Stream : public ExchangeOwner, public ControlOwner {
   std::string_view Date() const { return gateway().DateAt(now()); }
   EncodedBody& encoded() const { return gateway().encoded_; }
   EncodedMessage& message() const { return gateway().message_; }
+  AnswerCompressor& compressor() const { return gateway().compressor_; }
 
   InFlightRequest Describe(const Exchange* exchange, Nanos now) const;
   std::string PeerText() const override { return connection_.PeerText(); }

@@ -79,8 +79,9 @@ void RestStream::Begin(const Http2Head& http2_head) {
     exchange_->model_asked = route.model;
     exchange_->notes_end = head.wants_timing || gateway().access_log().enabled();
   }
+  refusal_ = TakeCodings(head, exchange_);
   if (exchange_->servable) {
-    refusal_ = TakeInferHead(head, exchange_);
+    if (refusal_.status == 0) refusal_ = TakeInferHead(head, exchange_);
   } else {
     control_ = MakeControlRequest(head, std::move(exchange_->body));
   }
@@ -91,9 +92,12 @@ void RestStream::Begin(const Http2Head& http2_head) {
   if (!has_length_) return body.StartChunked(exchange_->inference_header_length);
   const Status status = body.Start(head.content_length, exchange_->inference_header_length);
   if (status.ok()) return;
+  FailBody(status);
+}
+
+void RestStream::FailBody(const Status& status) {
   exchange_->CountFailure(status.code());
-  AnswerError(status.code() == Code::kOutOfRange ? 413 : HttpStatusOf(status.code()),
-              status.message());
+  AnswerError(HttpStatusOfBody(status.code()), status.message());
 }
 
 size_t RestStream::OnData(std::string_view data) {
@@ -109,11 +113,7 @@ size_t RestStream::OnData(std::string_view data) {
     body.Received(used);
     return taken;
   }
-  if (const Status status = body.Append(data); !status.ok()) {
-    exchange_->CountFailure(status.code());
-    AnswerError(status.code() == Code::kOutOfRange ? 413 : HttpStatusOf(status.code()),
-                status.message());
-  }
+  if (const Status status = body.Append(data); !status.ok()) FailBody(status);
   return taken;
 }
 
@@ -142,6 +142,7 @@ void RestStream::Dispatch() {
     exchange.CountFailure(Code::kInvalidArgument);
     return AnswerError(refusal_.status, refusal_.message);
   }
+  if (const Status status = exchange.Decompress(); !status.ok()) return FailBody(status);
   if (control_ != nullptr) {
     control_->body = std::move(exchange.body);
     return DispatchControl(std::move(control_));
@@ -202,17 +203,28 @@ void RestStream::Send(Http1ResponseHead head, std::string_view body,
                       std::span<const OutputPart> tensors) {
   if (std::exchange(is_answered_, true)) return;
   deadline_ns_ = kNever;
+  ByteWriter compressed;
+  if (exchange_ != nullptr &&
+      compressor().CompressBody(exchange_->accepted, body, tensors, &compressed)) {
+    head.content_encoding = NameOf(exchange_->accepted.coding);
+    body = compressed.view();
+    tensors = {};
+  }
   size_t bytes = body.size();
   for (const OutputPart& tensor : tensors) bytes += tensor.bytes.size();
   std::array<char, 20> status_text, length_text, header_text, retry_text;
   std::vector<Http2Field> fields;
   std::vector<std::string> names;
   names.reserve(head.extra.size());
-  fields.reserve(8 + head.extra.size());
+  fields.reserve(10 + head.extra.size());
   fields.push_back({":status", Digits(static_cast<uint64_t>(head.status), status_text)});
   if (!head.content_type.empty()) fields.push_back({"content-type", head.content_type});
   fields.push_back({"content-length", Digits(bytes, length_text)});
   fields.push_back({"date", Date()});
+  if (!head.content_encoding.empty()) {
+    fields.push_back({"content-encoding", head.content_encoding});
+    fields.push_back({"vary", "accept-encoding"});
+  }
   if (head.inference_header_length) {
     fields.push_back(
         {"inference-header-content-length", Digits(*head.inference_header_length, header_text)});

@@ -31,6 +31,7 @@ class RestStream final : public Http2Stream {
   void Begin(const Http2Head& head);
   void BeginBody();
   void Dispatch();
+  void FailBody(const Status& status);
   void AnswerError(int status, std::string_view message);
   void Send(Http1ResponseHead head, std::string_view body, std::span<const OutputPart> tensors);
   void DropExchange() noexcept;

@@ -42,12 +42,15 @@ INNER = {
     "ParseGrpcTimeout": "takes a whole field; grpc_framing_test.cc and kserve_grpc_fuzz.cc",
     "ReadGrpcParameter": "reads what KserveGrpcDecoder found",
     "ReadTypedContents": "reads what KserveGrpcDecoder found",
+    "ParseCoding": "takes a whole field; content_coding_test.cc and compression_fuzz.cc",
+    "Inflater": "takes a whole body; inflater_test.cc and compression_fuzz.cc",
     "PercentDecode": "takes a whole target; http1_characters_test.cc and http1_fuzz.cc",
 }
 
 # Units that read nothing.
 WRITERS = {
     "byte_writer",
+    "deflater",
     "http1_response",
     "http2_output",
     "http2_session_state",
@@ -60,7 +63,7 @@ WRITERS = {
 }
 
 NAME = re.compile(
-    r"^(?:class|struct)\s+(\w*(?:Reader|Decoder|Parser|Scanner|Session|Tokenizer)\w*)\s*(?:final\s*)?(?::(?!:)|\{)"
+    r"^(?:class|struct)\s+(\w*(?:Reader|Decoder|Parser|Scanner|Session|Tokenizer|Inflater)\w*)\s*(?:final\s*)?(?::(?!:)|\{)"
     r"|^(?:inline\s+|\[\[\w+(?:::\w+)?\]\]\s+)*[\w:<>,]+[\s&*]+"
     r"((?:\w*Decode|Read|Parse|Scan|Unescape)\w*)\(",
     re.MULTILINE,

@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "protocol/compression/compressed.h"
+
 namespace fastserve {
 namespace {
 
@@ -175,6 +177,73 @@ TEST(BodyReceiver, LeavesTheMemoryToOtherOwners) {
   EXPECT_EQ(to.held(), 0u);
   EXPECT_GT(to.pool->stats().in_use_bytes, 0u);
   EXPECT_EQ(std::memcmp(bytes, "abc", 3), 0);
+}
+
+constexpr auto kGzip = ContentCoding::kGzip;
+constexpr auto kDeflate = ContentCoding::kDeflate;
+
+TEST(BodyReceiver, PutsThePlainBytesInThePlaceOfCompressedOnes) {
+  for (const ContentCoding coding : {kGzip, kDeflate}) {
+    for (const size_t bytes : {0, 1, 100, 16 << 10, 100'000}) {
+      Receiving to;
+      const std::string text = Noise(bytes);
+      const std::string compressed = Compressed(coding, text);
+      ASSERT_TRUE(to.body.Start(compressed.size(), 10).ok());
+      to.Fill(compressed);
+      ASSERT_TRUE(to.body.Decompress(coding, 10).ok());
+      EXPECT_TRUE(to.body.complete());
+      EXPECT_EQ(to.Content(), text);
+      EXPECT_GE(to.held(), bytes);
+      if (bytes > 10) {
+        EXPECT_EQ(reinterpret_cast<uintptr_t>(to.body.bytes().data() + 10) % 64, 0u)
+            << "what stands behind the JSON begins on a line";
+      }
+      to.body.Reset();
+      EXPECT_EQ(to.held(), 0u);
+      EXPECT_EQ(to.pool->stats().in_use_bytes, 0u);
+    }
+  }
+}
+
+TEST(BodyReceiver, AClaimedLengthIsRoomAtOnce) {
+  Receiving to(100'000);
+  const std::string compressed = Compressed(kGzip, std::string(100'000, 'x'));
+  ASSERT_TRUE(to.body.Start(compressed.size(), std::nullopt).ok());
+  to.Fill(compressed);
+  ASSERT_TRUE(to.body.Decompress(kGzip, std::nullopt).ok());
+  EXPECT_EQ(to.body.bytes().size(), 100'000u) << "as large as a body may be";
+  EXPECT_EQ(to.held(), 100'000u) << "no more than that is asked for";
+}
+
+TEST(BodyReceiver, ABombIsRefusedAtTheLimit) {
+  for (const ContentCoding coding : {kGzip, kDeflate}) {
+    Receiving to(100'000);
+    std::string compressed = Compressed(coding, std::string(10'000'000, 'x'));
+    if (coding == kGzip) compressed[compressed.size() - 2] = 0;  // It says that it is smaller.
+    ASSERT_TRUE(to.body.Start(compressed.size(), std::nullopt).ok());
+    to.Fill(compressed);
+    EXPECT_EQ(to.body.Decompress(coding, std::nullopt).code(), Code::kOutOfRange);
+    EXPECT_EQ(to.held(), 0u);
+    EXPECT_EQ(to.pool->stats().in_use_bytes, 0u);
+    EXPECT_TRUE(to.body.bytes().empty());
+  }
+}
+
+TEST(BodyReceiver, WhatIsDamagedOrFindsNoRoomIsGivenBack) {
+  Receiving to(1 << 20, 150'000);
+  const std::string compressed = Compressed(kGzip, std::string(149'990, 'x'));
+  ASSERT_TRUE(to.body.Start(compressed.size(), std::nullopt).ok());
+  to.Fill(compressed);
+  EXPECT_EQ(to.body.Decompress(kGzip, std::nullopt).code(), Code::kUnavailable);
+  EXPECT_EQ(to.held(), 0u);
+  ASSERT_TRUE(to.body.Start(5, std::nullopt).ok());
+  to.Fill("plain");
+  EXPECT_EQ(to.body.Decompress(kDeflate, std::nullopt).code(), Code::kInvalidArgument);
+  EXPECT_EQ(to.held(), 0u);
+  ASSERT_TRUE(to.body.Start(5, std::nullopt).ok());
+  to.Fill("plain");
+  EXPECT_TRUE(to.body.Decompress(ContentCoding::kIdentity, std::nullopt).ok());
+  EXPECT_EQ(to.Content(), "plain");
 }
 
 }  // namespace

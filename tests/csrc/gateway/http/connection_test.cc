@@ -161,7 +161,9 @@ TEST(Connection, GoesOnAfterARequestThatCannotBeServed) {
     std::string_view said;
   };
   for (const Case& test :
-       {Case{Post("/v2/models/m/infer", "{}", "Content-Encoding: gzip\r\n"), 415, "'gzip'"},
+       {Case{Post("/v2/models/m/infer", "{}", "Content-Encoding: br\r\n"), 415, "'br'"},
+        Case{Post("/v2/models/none/infer", "{}", "Content-Encoding: br\r\n"), 415, "'br'"},
+        Case{Post("/v2/models/m/infer", "{}", "Content-Encoding: gzip\r\n"), 400, "no gzip data"},
         Case{Post("/v2/models/m/infer", "{}", "Inference-Header-Content-Length: x\r\n"), 400,
              "'x'"},
         Case{Post("/v2/models/m/infer", ""), 400, "empty"},

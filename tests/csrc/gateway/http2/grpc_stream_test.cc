@@ -24,7 +24,10 @@ TEST_F(GrpcStreamTest, HeadsThatAreWrong) {
   ExpectError(Infer(FloatsRequest(), {{"grpc-timeout", "soon"}}), Code::kInvalidArgument,
               "grpc-timeout: expected up to eight digits and one of HMSmun, received 'soon'");
   ExpectError(Infer(FloatsRequest(), {{"grpc-encoding", "snappy"}}), Code::kUnimplemented,
-              "grpc-encoding 'snappy' is not available, send messages as they are");
+              "grpc-encoding 'snappy' is not available, send messages as they are, as gzip or as "
+              "deflate");
+  EXPECT_EQ(Infer(FloatsRequest(), {{"grpc-encoding", "snappy"}}).Find("grpc-accept-encoding"),
+            "identity,gzip,deflate");
   ExpectError(Infer(FloatsRequest(), {{"a", std::string(17'000, 'x')}}), Code::kResourceExhausted,
               "the request's metadata is too large");
   EXPECT_EQ(Infer(FloatsRequest(), {{"grpc-encoding", "identity"}}).Find("grpc-status"), "0");
