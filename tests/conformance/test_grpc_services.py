@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 from tritonclient.grpc import service_pb2
 
-from tests.served import Server
+from tests.served import Repository, Server
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,36 @@ def test_health(channel):
         stub.Check(health_pb2.HealthCheckRequest(service="nothing"))
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     assert caught.value.details() == "there is no service or model 'nothing'"
+
+
+def test_health_is_watched(tmp_path):
+    """What is said of a model and of the server, as they come and go."""
+    status = health_pb2.HealthCheckResponse
+    models = Repository(tmp_path / "models")
+    for name in ("add_mul", "scalar"):
+        models.add(name)
+    flags = ("--model-control", "explicit", "--load-model", "scalar")
+    with (
+        Server(models.path, *flags, models=["scalar"]) as running,
+        grpc.insecure_channel(running.address) as channel,
+    ):
+        stub = health_pb2_grpc.HealthStub(channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service="add_mul"), timeout=60)
+        assert next(watch).status != status.SERVING
+        for word, is_serving in (("load", True), ("unload", False)):
+            answer = running.request("POST", f"/v2/repository/models/add_mul/{word}")
+            assert answer.status == 200
+            assert any((said.status == status.SERVING) == is_serving for said in watch)
+        watch.cancel()
+        unknown = stub.Watch(health_pb2.HealthCheckRequest(service="nothing"), timeout=60)
+        assert next(unknown).status == status.SERVICE_UNKNOWN
+        server = stub.Watch(health_pb2.HealthCheckRequest(), timeout=60)
+        assert next(server).status == status.SERVING
+        running.end()
+        assert next(server).status == status.NOT_SERVING
+        with pytest.raises(grpc.RpcError) as caught:
+            next(server)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_reflection_lists_the_services(channel):

@@ -12,9 +12,7 @@ namespace {
 // Messages of a stream that wait for their turn.
 constexpr size_t kWaitingMax = 16;
 
-bool IsStream(std::string_view path) {
-  return path.starts_with("/grpc.reflection.") || path == "/grpc.health.v1.Health/Watch";
-}
+bool IsStream(std::string_view path) { return path.starts_with("/grpc.reflection."); }
 
 // Of an answer that says nothing of gRPC: it was made for HTTP.
 Code CodeOfHttp(int status) {

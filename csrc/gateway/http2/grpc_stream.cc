@@ -6,6 +6,7 @@
 
 #include "gateway/http2/grpc_calls.h"
 #include "gateway/http2/grpc_infer_streams.h"
+#include "gateway/http2/grpc_watch_stream.h"
 
 namespace fastserve {
 
@@ -240,6 +241,9 @@ std::unique_ptr<Http2Stream> MakeGrpcStream(Http2Connection& connection, int32_t
   }
   if (head.path == GrpcInferStream::kPath) {
     return std::make_unique<GrpcInferStream>(connection, id, head);
+  }
+  if (head.path == GrpcWatchStream::kPath) {
+    return std::make_unique<GrpcWatchStream>(connection, id, head);
   }
   return std::make_unique<GrpcControlStream>(connection, id, head);
 }

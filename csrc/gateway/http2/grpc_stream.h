@@ -1,7 +1,9 @@
 // GrpcStream: an RPC: its messages, put together from data, and its end, in trailers.
 //
 //   GrpcInferStream      inference.GRPCInferenceService/ModelInfer: a model runs
-//   GrpcControlStream    whatever the control plane answers
+//   GrpcInferStreams     ModelStreamInfer: many requests and their responses
+//   GrpcWatchStream      grpc.health.v1.Health/Watch
+//   GrpcControlStream    whatever else the control plane answers
 //
 // Threads: confined to the loop's.
 #pragma once
@@ -23,7 +25,7 @@ class GrpcStream : public Http2Stream {
 
   size_t OnData(std::string_view data) final;
   void OnEnd() final;
-  void OnTimeout() final;
+  void OnTimeout() override;
 
  protected:
   GrpcStream(Http2Connection& connection, int32_t id, const Http2Head& head);
@@ -52,6 +54,8 @@ class GrpcStream : public Http2Stream {
   void Finish(Code code, std::string_view message);
   void Finish(const Status& status) { Finish(status.code(), status.message()); }
   bool is_finished() const { return is_finished_; }
+  // The client has said all, and all of it was taken.
+  bool is_received() const { return is_received_; }
   // Of the RPC; counts from its head.
   Nanos rpc_deadline_ns() const { return rpc_deadline_ns_; }
 

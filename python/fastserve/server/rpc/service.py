@@ -52,6 +52,7 @@ class Service:
         self._handlers: dict[str, Handler] = {
             **{f"/{descriptors.INFERENCE}/{name}": made for name, made in inference.items()},
             f"/{descriptors.HEALTH}/Check": self._health_check,
+            f"/{descriptors.HEALTH}/Watch": self._health_watch,
             **{f"/{name}/ServerReflectionInfo": _reflect for name in descriptors.REFLECTIONS},
         }
         descriptors.methods()  # On this thread, so that no request waits for it.
@@ -143,6 +144,10 @@ class Service:
         if status == _SERVICE_UNKNOWN:
             raise not_found(f"there is no service or model '{request.service[:200]}'")
         response.status = status
+
+    async def _health_watch(self, request: Any, response: Any) -> None:
+        """How it is now: the gateway asks again and again, and says what has changed."""
+        response.status = self.health(request.service)
 
     def health(self, service: str) -> int:
         if service in _OF_THE_SERVER:
