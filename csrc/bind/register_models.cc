@@ -21,7 +21,8 @@ namespace {
 using Providers = std::vector<std::pair<std::string, std::map<std::string, std::string>>>;
 
 TensorSpec MakeSpec(std::string name, const std::string& datatype,
-                    const std::vector<int64_t>& shape, bool optional) {
+                    const std::vector<int64_t>& shape, bool optional,
+                    std::vector<std::string> labels) {
   const std::optional<DataType> type = ParseDataType(datatype);
   if (!type) Check(InvalidArgument("'", name, "': there is no datatype '", datatype, "'"));
   if (shape.size() > Shape::kMaxRank) {
@@ -31,7 +32,7 @@ TensorSpec MakeSpec(std::string name, const std::string& datatype,
   for (const int64_t dim : shape) {
     if (dim < -1) Check(InvalidArgument("'", name, "' has a dimension of ", dim));
   }
-  return {std::move(name), *type, Shape(shape), {}, optional};
+  return {std::move(name), *type, Shape(shape), {}, optional, std::move(labels)};
 }
 
 std::vector<int64_t> ShapeOf(const TensorSpec& spec) {
@@ -95,7 +96,8 @@ std::pair<bool, std::string> Probe(const Model& model, uint64_t seed, bool gentl
 void RegisterModels(py::module_& module) {
   py::class_<TensorSpec>(module, "TensorSpec", py::is_final())
       .def(py::init(&MakeSpec), py::arg("name"), py::arg("datatype"), py::arg("shape"),
-           py::kw_only(), py::arg("optional") = false)
+           py::kw_only(), py::arg("optional") = false,
+           py::arg("labels") = std::vector<std::string>())
       .def_readonly("name", &TensorSpec::name)
       .def_property_readonly(
           "datatype", [](const TensorSpec& spec) { return std::string(DataTypeName(spec.type)); })

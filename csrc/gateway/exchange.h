@@ -52,6 +52,7 @@ class ExchangeOwner {
 struct WantedOutput {
   size_t index;  // In Servable::outputs().
   bool binary;
+  uint32_t classification = 0;  // So many of its classes in place of it.
 };
 
 class Exchange final : public CompletionLink, public ResponseSink {

@@ -6,6 +6,8 @@
 #include <new>
 #include <utility>
 
+#include "gateway/classification.h"
+
 namespace fastserve {
 namespace {
 
@@ -75,15 +77,14 @@ Status InferCodec::ChooseOutputs(Exchange& exchange) {
     Result<size_t> index = servable.FindOutput(output.name);
     if (!index.ok()) return std::move(index).status();
     if (output.classification > 0) {
-      return Unimplemented("output '", output.name,
-                           "': classification is not available, ask for the tensor itself");
+      FS_RETURN_IF_ERROR(CheckClassifiable(output.name, servable.outputs()[*index].spec.type));
     }
     for (const WantedOutput& other : exchange.wanted) {
       if (other.index == *index) {
         return InvalidArgument("output '", output.name, "' is asked for twice");
       }
     }
-    exchange.wanted.push_back({*index, output.binary});
+    exchange.wanted.push_back({*index, output.binary, output.classification});
   }
   return {};
 }
@@ -136,21 +137,41 @@ Status InferCodec::CheckResponses(const Exchange& exchange) {
                          " responses, but a plain inference request takes exactly one");
 }
 
+Status InferCodec::TakeOutput(Exchange& exchange, const WantedOutput& wanted,
+                              std::span<const ResponseOutput> response,
+                              const ResponseOutput** output) {
+  const Servable& servable = *exchange.servable;
+  const ServedOutput& served = servable.outputs()[wanted.index];
+  *output = &response[served.index];
+  if (wanted.classification > 0) {
+    const Classes classes = Classify((*output)->tensor, servable.has_batch_dimension(),
+                                     wanted.classification, served.spec.labels);
+    const std::span<std::byte> bytes = exchange.arena.Allocate(classes.bytes.size());
+    if (bytes.size() < classes.bytes.size()) {
+      return Unavailable("no memory for the classes of '", served.spec.name, "', try again later");
+    }
+    std::ranges::copy(std::as_bytes(std::span(classes.bytes)), bytes.begin());
+    classes_.tensor = {.type = DataType::kBytes, .shape = classes.shape, .bytes = bytes};
+    classes_.owner = exchange.arena.OwnerOf(bytes);
+    *output = &classes_;
+  }
+  results_.push_back({served.spec.name, (*output)->tensor, wanted.binary});
+  return {};
+}
+
 Status InferCodec::EncodeResponse(Exchange& exchange, EncodedBody* out) {
   FS_RETURN_IF_ERROR(CheckResponses(exchange));
-  const Servable& servable = *exchange.servable;
   results_.clear();
   out->tensors.clear();
   out->tensor_bytes = 0;
   out->is_binary = false;
   for (const WantedOutput& wanted : exchange.wanted) {
-    const ServedOutput& served = servable.outputs()[wanted.index];
-    const ResponseOutput& output = exchange.outputs[served.index];
-    results_.push_back({served.spec.name, output.tensor, wanted.binary});
+    const ResponseOutput* output = nullptr;
+    FS_RETURN_IF_ERROR(TakeOutput(exchange, wanted, exchange.outputs, &output));
     if (!wanted.binary) continue;
     out->is_binary = true;
-    out->tensors.push_back(PartOf(output));
-    out->tensor_bytes += output.tensor.bytes.size();
+    out->tensors.push_back(PartOf(*output));
+    out->tensor_bytes += output->tensor.bytes.size();
   }
   if (json_.capacity() > kKeptJsonBytes) json_ = ByteWriter();
   json_.Clear();
@@ -164,18 +185,17 @@ Status InferCodec::EncodeResponse(Exchange& exchange, EncodedBody* out) {
   return {};
 }
 
-Status InferCodec::EncodeMessage(const Exchange& exchange, std::span<const ResponseOutput> response,
+Status InferCodec::EncodeMessage(Exchange& exchange, std::span<const ResponseOutput> response,
                                  GrpcEnvelope envelope, EncodedMessage* out) {
-  const Servable& servable = *exchange.servable;
   results_.clear();
   out->Clear();
   for (const WantedOutput& wanted : exchange.wanted) {
     if (response.empty()) break;  // The end of a stream, without one.
-    const ServedOutput& served = servable.outputs()[wanted.index];
-    const ResponseOutput& output = response[served.index];
-    results_.push_back({served.spec.name, output.tensor, /*binary=*/true});
-    out->tensors.push_back(PartOf(output));
-    out->tensor_bytes += output.tensor.bytes.size();
+    const ResponseOutput* output = nullptr;
+    FS_RETURN_IF_ERROR(TakeOutput(exchange, wanted, response, &output));
+    results_.back().binary = true;
+    out->tensors.push_back(PartOf(*output));
+    out->tensor_bytes += output->tensor.bytes.size();
   }
   return EncodeGrpcInferResponse(ResultOf(exchange), results_, envelope, &out->text, &out->cuts);
 }

@@ -53,7 +53,7 @@ class InferCodec {
   // cannot say, or when there was not exactly one; UNAVAILABLE without memory for its JSON.
   Status EncodeResponse(Exchange& exchange, EncodedBody* out);
   // A response over gRPC. `out` is cleared first. Errors: those of EncodeGrpcInferResponse.
-  Status EncodeMessage(const Exchange& exchange, std::span<const ResponseOutput> response,
+  Status EncodeMessage(Exchange& exchange, std::span<const ResponseOutput> response,
                        GrpcEnvelope envelope, EncodedMessage* out);
   // Errors: INVALID_ARGUMENT when there was not exactly one response.
   static Status CheckResponses(const Exchange& exchange);
@@ -62,12 +62,17 @@ class InferCodec {
   Status DecodeBody(Exchange& exchange);
   Status ChooseOutputs(Exchange& exchange);
   Status BindInputs(Exchange& exchange);
+  // What is said of an output: itself, or its classes, which are built in the exchange's memory.
+  // Good until the next one.
+  Status TakeOutput(Exchange& exchange, const WantedOutput& wanted,
+                    std::span<const ResponseOutput> response, const ResponseOutput** output);
 
   KserveRestDecoder decoder_;
   KserveGrpcDecoder grpc_decoder_;
   InferBody body_;
   std::vector<NamedInput> inputs_;
   std::vector<InferResultOutput> results_;
+  ResponseOutput classes_;
   ByteWriter json_;
 };
 

@@ -87,6 +87,7 @@ Status Match(const char* kind, std::span<const TensorSpec> engine,
     TensorSpec& target = (*matched)[index];
     target.shape = spec.shape;
     target.optional = target.optional || spec.optional;
+    target.labels = spec.labels;
     if (!spec.dim_names.empty()) target.dim_names = spec.dim_names;
   }
   return {};

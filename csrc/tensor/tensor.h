@@ -48,6 +48,8 @@ struct TensorSpec {
   std::vector<std::string> dim_names;
   // An input that a request may leave out.
   bool optional = false;
+  // Of an output: the names of its values, by index, as far as they have some.
+  std::vector<std::string> labels;
 };
 
 }  // namespace fastserve

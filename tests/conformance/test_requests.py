@@ -112,14 +112,6 @@ def test_an_output_overrides_the_requests_default_form(server):
     np.testing.assert_array_equal(answer.outputs["product"], A * B)
 
 
-def test_classification_is_refused_in_words(client):
-    requested = tritonclient.http.InferRequestedOutput("sum", class_count=2)
-    with pytest.raises(InferenceServerException) as caught:
-        client.infer("add_mul", triton_pair(), outputs=[requested])
-    assert caught.value.status() in ("400", "501")
-    assert "classification" in caught.value.message()
-
-
 # -- Parameters ------------------------------------------------------------------------------------
 
 

@@ -25,8 +25,16 @@ class TensorSpec:
     """A tensor a model takes or gives. `shape` has -1 where any length fits."""
 
     def __init__(
-        self, name: str, datatype: str, shape: Sequence[int], *, optional: bool = False
-    ) -> None: ...
+        self,
+        name: str,
+        datatype: str,
+        shape: Sequence[int],
+        *,
+        optional: bool = False,
+        labels: Sequence[str] = (),
+    ) -> None:
+        """`labels` are the names of an output's values, by index, for clients that ask for
+        classes."""
     @property
     def name(self) -> str: ...
     @property

@@ -47,6 +47,11 @@ def _snake_case(name: str) -> str:
 def to_json(name: str, platform: str, config: ModelConfig, served: ServedConfig) -> dict[str, Any]:
     """Fields of the file that have no effect stay as they were written."""
     batched = served.max_batch_size > 0
+    labels = {
+        tensor.name: {"label_filename": tensor.label_filename}
+        for tensor in config.outputs
+        if tensor.label_filename
+    }
     answer: dict[str, Any] = {
         **config.raw,
         "name": name,
@@ -55,7 +60,10 @@ def to_json(name: str, platform: str, config: ModelConfig, served: ServedConfig)
         "version_policy": _version_policy(config.version_policy),
         "max_batch_size": served.max_batch_size,
         "input": [_tensor(tensor, batched, is_input=True) for tensor in served.inputs],
-        "output": [_tensor(tensor, batched, is_input=False) for tensor in served.outputs],
+        "output": [
+            _tensor(tensor, batched, is_input=False) | labels.get(tensor.name, {})
+            for tensor in served.outputs
+        ],
         "instance_group": [
             {"name": f"{name}_0", "kind": "KIND_CPU", "count": served.instance_count}
         ],

@@ -67,6 +67,7 @@ class TensorConfig:
     datatype: str = ""
     dims: tuple[int, ...] | None = None
     optional: bool = False
+    label_filename: str = ""  # Of an output, in the model's directory.
 
 
 @dataclass(frozen=True)

@@ -138,8 +138,19 @@ def _tensors(items: Any, kind: str, source: Source) -> tuple[TensorConfig, ...]:
             datatype=schema.wire_datatype(item),
             dims=dims or None,
             optional=bool(getattr(item, "optional", False)),
+            label_filename=_label_filename(item, where, source),
         )
     return tuple(tensors.values())
+
+
+def _label_filename(item: Any, where: str, source: Source) -> str:
+    name: str = getattr(item, "label_filename", "")
+    if name in (".", "..") or "/" in name or "\0" in name:
+        raise source.wrong(
+            f"{where}.label_filename",
+            f"expected the name of a file beside the config, found '{name}'",
+        )
+    return name
 
 
 def _version_policy(message: Any, source: Source) -> VersionPolicy:

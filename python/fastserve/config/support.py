@@ -18,7 +18,7 @@ _HONOURED_WORDS = """
     version_policy version_policy.latest version_policy.latest.num_versions version_policy.all
     version_policy.specific version_policy.specific.versions
     input input.name input.data_type input.dims input.optional
-    output output.name output.data_type output.dims
+    output output.name output.data_type output.dims output.label_filename
     instance_group instance_group.count instance_group.kind
     dynamic_batching dynamic_batching.preferred_batch_size
     dynamic_batching.max_queue_delay_microseconds
@@ -45,7 +45,6 @@ WARNED = {
     "metric_tags": "the metrics carry no extra labels yet",
     "cc_model_filenames": "default_model_filename is served on every device",
     "input.format": "it describes the layout, which fastserve passes on as it comes",
-    "output.label_filename": "classification is not available yet",
     "instance_group.name": "instances have no names here; the metrics are per model",
     "instance_group.profile": _CPU_ONLY,
     "instance_group.rate_limiter": "instances run whenever they are free",

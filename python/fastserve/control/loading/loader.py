@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, TypeGuard
 
 from fastserve import _core
@@ -36,6 +37,7 @@ from fastserve.control.loading.estimate import (
     files_beside,
     refuse_the_impossible,
 )
+from fastserve.control.loading.labels import Labels, read_labels
 from fastserve.control.loading.reading import page_in, size_of
 from fastserve.control.loading.warm_up import check_files, run_samples
 from fastserve.control.repository.fingerprint import Fingerprint, of_files
@@ -77,6 +79,7 @@ class Opened:
     platform: str
     signature: Signature
     served: ServedConfig
+    labels: Labels
 
 
 class Loader:
@@ -133,7 +136,7 @@ class Loader:
                 name=source.name,
                 version=version,
                 inputs=_specs(served.inputs),
-                outputs=_specs(served.outputs),
+                outputs=_specs(served.outputs, opened.labels),
                 max_batch_size=served.max_batch_size,
                 max_queue_delay_ns=served.max_queue_delay_ns,
                 preferred_batch_sizes=served.preferred_batch_sizes,
@@ -202,9 +205,10 @@ class Loader:
                 lambda: model.probe_batching(gently=gently),
             )
             check_files(source, config)
+            labels = read_labels(source, config)
         except _core.CoreError as error:
             raise from_core(error) from None
-        return Opened(model, model.platform, signature, served)
+        return Opened(model, model.platform, signature, served, labels)
 
     def _may_be_slow(self, config: ModelConfig) -> bool:
         """Threads that an engine starts would keep the priority of who opens it for ever."""
@@ -318,8 +322,16 @@ def _tensors(specs: Sequence[_core.TensorSpec]) -> tuple[Tensor, ...]:
     )
 
 
-def _specs(tensors: Sequence[Tensor]) -> list[_core.TensorSpec]:
+def _specs(
+    tensors: Sequence[Tensor], labels: Labels = MappingProxyType({})
+) -> list[_core.TensorSpec]:
     return [
-        _core.TensorSpec(tensor.name, tensor.datatype, tensor.shape, optional=tensor.optional)
+        _core.TensorSpec(
+            tensor.name,
+            tensor.datatype,
+            tensor.shape,
+            optional=tensor.optional,
+            labels=labels.get(tensor.name, ()),
+        )
         for tensor in tensors
     ]
