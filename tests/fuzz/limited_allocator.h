@@ -1,5 +1,5 @@
-// LimitedAllocator: what a codec under fuzzing may have of memory: a megabyte, each piece of exactly
-// the size that was asked for.
+// LimitedAllocator: what a codec under fuzzing may have of memory: a megabyte, each piece of
+// exactly the size that was asked for.
 #pragma once
 
 #include <cstddef>

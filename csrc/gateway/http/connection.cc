@@ -190,6 +190,7 @@ void Connection::BeginRequest() {
   exchange_->owner = this;
   exchange_->head_bytes = head_.bytes;
   exchange_->first_byte_ns = first_byte_ns_;
+  if (gateway_.cors_.is_on()) exchange_->cors = gateway_.cors_.FieldsFor(head_.Field("origin"));
   if (gateway_.access_log_.enabled()) {
     exchange_->method = head_.method;
     exchange_->path = PathOf(head_.target);
@@ -203,6 +204,7 @@ void Connection::BeginRequest() {
     exchange_->notes_end = head_.wants_timing || gateway_.access_log_.enabled();
   }
   if (exchange_->servable) {
+    gateway_.BeginTrace(exchange_, head_.method, PathOf(head_.target));
     refusal_ = TakeInferHead(head_, exchange_);
   } else {
     control_ = MakeControlRequest(head_, std::move(exchange_->body));
