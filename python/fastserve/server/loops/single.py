@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from fastserve.server.front_end import CutOff, FrontEnd
+from fastserve.server.live.loop_settings import LoopSettings
 from fastserve.server.loops.tally import LoopStats
 
 
@@ -23,6 +24,7 @@ class Loops(Protocol):
     async def collect(self) -> LoopStats: ...
     async def debug(self, limit: int) -> list[dict[str, Any]]: ...
     async def drain(self) -> CutOff: ...
+    def configure(self, settings: LoopSettings) -> None: ...
 
 
 class SingleLoop:
@@ -56,6 +58,10 @@ class SingleLoop:
 
     async def debug(self, limit: int) -> list[dict[str, Any]]:
         return [{"loop": 0, "state": "serving", **self._front_end.debug(limit)}]
+
+    def configure(self, settings: LoopSettings) -> None:
+        """Every loop, and each to come, goes by these from now on."""
+        self._front_end.configure(settings)
 
     async def drain(self) -> CutOff:
         return await self._front_end.drain()

@@ -11,6 +11,8 @@ import pytest
 from fastserve.config.options import Options
 from fastserve.errors import Error
 from fastserve.server.front_end import CutOff
+from fastserve.server.live.loop_settings import LoopSettings, TraceRates
+from fastserve.server.logs import LogSettings
 from fastserve.server.loops import fleet as fleets
 from fastserve.server.loops.fleet import Fleet
 from fastserve.server.loops.member import End
@@ -49,6 +51,9 @@ class Puppet:
         if self.is_silent:
             await asyncio.get_running_loop().create_future()
         return {"connections": 1, "limit": limit}
+
+    def configure(self, settings: LoopSettings) -> None:
+        self.said.append(f"trace {settings.trace.of_all}")
 
     def begin_drain(self) -> None:
         self.said.append("drain")
@@ -116,6 +121,20 @@ def test_a_loop_that_ends_is_replaced_and_prepared_before_it_accepts():
         assert new.said == ["accept"]
         assert theatre.fleet.restarts == 1
         assert theatre.fleet.running() == [new, theatre.made[1]]
+
+    play(2, act)
+
+
+def test_what_is_set_reaches_every_loop_and_each_to_come_before_it_accepts():
+    async def act(theatre: Theatre) -> None:
+        theatre.fleet.configure(LoopSettings(LogSettings(), TraceRates(1)))
+        await theatre.fleet.start()
+        await theatre.fleet.accept()
+        theatre.fleet.configure(LoopSettings(LogSettings(), TraceRates(2)))
+        theatre.made[0].end("signal SIGKILL")
+        await theatre.settled(3)
+        assert theatre.made[1].said == ["trace 1", "accept", "trace 2"]
+        assert theatre.made[2].said == ["trace 2", "accept"]
 
     play(2, act)
 

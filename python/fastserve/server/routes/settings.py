@@ -1,0 +1,77 @@
+"""What can be set while the server runs, as Triton's clients do it.
+
+    GET, POST /v2/logging
+    GET, POST /v2/trace/setting               of all models
+    GET, POST /v2/models/NAME/trace/setting   of one
+
+A POST changes what it names, all of it or nothing, and answers as GET would afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from fastserve.errors import Error, invalid
+from fastserve.server.live.live_settings import LiveSettings
+from fastserve.server.routes.responses import ControlRequest, Respond, json_response
+
+# Parsed on the loop; what is larger is no setting.
+_BODY_BYTES_MAX = 16 << 10
+Operation = Callable[[ControlRequest, dict[str, str], Respond], None]
+
+
+class SettingsRoutes:
+    """Threads: the loop's. `find_model` raises NOT_FOUND for a model that does not exist."""
+
+    def __init__(self, live: LiveSettings | None, find_model: Callable[[str], object]) -> None:
+        self._live = live
+        self._find_model = find_model
+
+    def operations(self) -> dict[str, Operation]:
+        return {
+            "log_get": lambda _, __, respond: respond(json_response(200, self.log({}))),
+            "log_set": lambda request, _, respond: respond(
+                json_response(200, self.log(_parse(request.body)))
+            ),
+            "trace_get": lambda _, of, respond: respond(
+                json_response(200, self.trace(of.get("model", ""), {}))
+            ),
+            "trace_set": lambda request, of, respond: respond(
+                json_response(200, self.trace(of.get("model", ""), _parse(request.body)))
+            ),
+        }
+
+    # Over HTTP and gRPC alike. Errors: INVALID_ARGUMENT, NOT_FOUND; then nothing has changed.
+
+    def log(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """Change what is named, if anything; what is set then."""
+        return self._required().change_log(changes)
+
+    def trace(self, model: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """As log(); of one model, or of all of them without a name."""
+        live = self._required()
+        if model:
+            self._find_model(model)
+        return live.change_trace(model, changes)
+
+    def _required(self) -> LiveSettings:
+        if self._live is None:
+            raise Error("UNIMPLEMENTED", "this server's settings are its program's affair")
+        return self._live
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    """Errors: INVALID_ARGUMENT."""
+    if len(text) > _BODY_BYTES_MAX:
+        raise invalid(f"the body has {len(text)} bytes; settings need less than {_BODY_BYTES_MAX}")
+    if not text.strip():
+        return {}
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise invalid("the body: expected a JSON object of settings")
+    return body
