@@ -63,6 +63,18 @@ def test_another_page_may_not(shared):
         assert answer.headers["vary"] == "Origin"
 
 
+# Such a POST a browser sends without asking first.
+def test_another_page_may_not_change_the_server(shared):
+    for path in ("/v2/logging", "/v2/trace/setting", "/v2/repository/models/m/unload"):
+        plain = {"Content-Type": "text/plain", "Origin": OTHER}
+        answer = shared.request("POST", path, b"{}", plain)
+        assert answer.status == 403, answer
+        assert OTHER in answer.error
+    assert shared.request("POST", "/v2/logging", b"{}", {"Origin": PAGE}).status == 200
+    own = {"Origin": f"http://{shared.address}"}
+    assert shared.request("POST", "/v2/logging", b"{}", own).status == 200
+
+
 def test_without_the_option_nothing_is_allowed(server):
     answer = server.request("GET", "/v2", headers={"Origin": PAGE})
     assert "access-control-allow-origin" not in answer.headers

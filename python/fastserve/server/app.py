@@ -120,7 +120,7 @@ class Server:
             mode=options.model_control,
             count=self._scraper.count,
             live=self._live,
-            has_cors=bool(options.cors_origins),
+            cors_origins=options.cors_origins,
         )
         self._stop: asyncio.Future[int] = self._loop.create_future()
         self._loaded = asyncio.Event()

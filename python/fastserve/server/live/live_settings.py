@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,28 +15,34 @@ Record = Mapping[str, Any]
 
 
 class LiveSettings:
-    """Threads: the loop's. `tell` gives every event loop, and each to come, what it must know."""
+    """Threads: the loop's. `tell` gives every event loop, and each to come, what it must know; what
+    it returns is done when those that run go by it.
 
-    def __init__(self, tracer: Tracer, tell: Callable[[LoopSettings], None]) -> None:
+    A change is answered then: a client's next request may meet another loop.
+    """
+
+    def __init__(
+        self, tracer: Tracer, tell: Callable[[LoopSettings], asyncio.Future[None]]
+    ) -> None:
         self._tracer = tracer
         self._tell = tell
 
-    def change_log(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+    async def change_log(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """What is logged and how, after the changes. Errors: INVALID_ARGUMENT; nothing changed."""
         if changes:
             logs.apply(log_settings.changed(logs.settings(), changes, is_json=logs.is_json()))
-            self.tell()
+            await self.tell()
         return log_settings.shown(logs.settings())
 
-    def change_trace(self, model: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    async def change_trace(self, model: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Of one model, or of all of them without a name; as change_log()."""
         if changes:
             self._tracer.change(model, changes)
-            self.tell()
+            await self.tell()
         return self._tracer.shown(model)
 
-    def tell(self) -> None:
-        self._tell(LoopSettings(logs.settings(), self._tracer.rates()))
+    def tell(self) -> asyncio.Future[None]:
+        return self._tell(LoopSettings(logs.settings(), self._tracer.rates()))
 
     def on_traces(self, records: Sequence[Record]) -> None:
         """What a loop has recorded."""

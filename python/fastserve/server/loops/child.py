@@ -127,6 +127,7 @@ class Child:
         answers: dict[str, Callable[[Message], dict[str, Any]]] = {
             "publish": self._publish,
             "route": self._route,
+            "configure": self._configure,
             "stats": lambda _: self._stats().to_json(),
             "debug": lambda message: {"debug": self._front_end.debug(message.fields["limit"])},
         }
@@ -138,8 +139,6 @@ class Child:
                     self._begin(self._drop(message))
                 case "discard":
                     self._candidates.pop(_version(message), None)
-                case "configure":
-                    self._configure(LoopSettings.from_json(message.fields))
                 case "drain":
                     self._told_to_end.set()
                 case "accept":
@@ -150,9 +149,11 @@ class Child:
                 case kind:
                     self._channel.send("answer", id=message.id, **answers[kind](message))
 
-    def _configure(self, settings: LoopSettings) -> None:
+    def _configure(self, message: Message) -> dict[str, Any]:
+        settings = LoopSettings.from_json(message.fields)
         logs.apply(settings.log)
         self._front_end.configure(settings)
+        return {}
 
     def _forward_traces(self, records: Sequence[Mapping[str, Any]]) -> None:
         # Its numbers and names alone: who asked is not the trace's business.

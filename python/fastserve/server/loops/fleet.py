@@ -142,12 +142,16 @@ class Fleet(Generic[M]):
         asked = sorted(self._alive.items(), key=lambda item: item[0].number)
         return list(await asyncio.gather(*(ask(member, state) for member, state in asked)))
 
-    def configure(self, settings: LoopSettings) -> None:
-        """Every loop, and each to come, goes by these from now on."""
+    def configure(self, settings: LoopSettings) -> asyncio.Future[None]:
+        """Every loop, and each to come, goes by these soon; done when they do, or do not answer."""
         self._settings = settings
-        for member, state in self._alive.items():
-            if state != "starting":
-                member.configure(settings)
+        told = [m.configure(settings) for m, state in self._alive.items() if state != "starting"]
+
+        async def answered() -> None:
+            if told:
+                await asyncio.wait(told, timeout=ANSWER_TIMEOUT_S)
+
+        return asyncio.ensure_future(answered())
 
     async def drain(self) -> CutOff:
         """End all loops; what is in flight may finish for the drain timeout."""

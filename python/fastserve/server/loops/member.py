@@ -48,8 +48,8 @@ class Member(Protocol):
     async def debug(self, limit: int) -> dict[str, Any]:
         """Gateway.debug(). As snapshot()."""
 
-    def configure(self, settings: LoopSettings) -> None:
-        """It goes by these soon, if it still runs."""
+    def configure(self, settings: LoopSettings) -> asyncio.Future[Any]:
+        """Told here and now. Done when it goes by these, or ended: nobody need await it."""
 
     def begin_drain(self) -> None:
         """Accept no more, let what is in flight finish, end."""

@@ -125,9 +125,8 @@ class ProcessLoop:
         """Have requests for labels of a model, or for its default, find what they should."""
         return self._begin("route", name=name, labels=labels, default=default)
 
-    def configure(self, settings: LoopSettings) -> None:
-        if self._channel is not None:
-            self._channel.send("configure", **settings.to_json())
+    def configure(self, settings: LoopSettings) -> asyncio.Future[Message]:
+        return self._begin("configure", **settings.to_json())
 
     def begin_drain(self) -> None:
         if self._channel is not None:

@@ -82,10 +82,26 @@ class ThreadLoop:
 
         return await self._call(shown)
 
-    def configure(self, settings: LoopSettings) -> None:
+    def configure(self, settings: LoopSettings) -> asyncio.Future[None]:
         """Its logs are those of the process."""
-        with contextlib.suppress(RuntimeError):  # It is closed: it has ended.
-            self._loop.call_soon_threadsafe(lambda: self._front_end.configure(settings))
+        answer: asyncio.Future[None] = self._parent.create_future()
+        if self.ended.done():
+            answer.set_result(None)
+            return answer
+        self._waiting.add(answer)
+
+        def settle(_: asyncio.Future[None]) -> None:
+            self._waiting.discard(answer)
+            answer.exception()  # Else asyncio complains of those that nobody looked at.
+
+        def configure() -> None:
+            self._front_end.configure(settings)
+            self._tell(answer, None, None)
+
+        answer.add_done_callback(settle)
+        with contextlib.suppress(RuntimeError):  # It ends: `ended` will tell.
+            self._loop.call_soon_threadsafe(configure)
+        return answer
 
     def begin_drain(self) -> None:
         if self._started.done() and not self._started.exception():

@@ -22,6 +22,7 @@ COMMON = {
     503: "Not now: the model is not ready, or its queue is full. Come again after Retry-After.",
 }
 NOT_FOUND = {404: "There is no such model or version."}
+FOREIGN = {403: "A page of another origin, or a client of elsewhere, may not do that."}
 ANY_OBJECT: Schema = {"type": "object"}
 
 
@@ -103,13 +104,18 @@ OPERATIONS = {
         "server",
         "What is in flight, for clients of this machine.",
         ANY_OBJECT,
-        errors={403: "It is not for this client."},
+        errors=FOREIGN,
     ),
     "openapi": Operation("server", "This document.", ANY_OBJECT),
     "docs": Operation("server", "A page to read it and to try the models.", _TEXT, HTML),
     "log_get": Operation("settings", "What is logged.", _LOG),
     "log_set": Operation(
-        "settings", "Change what is logged, now.", _LOG, body=_LOG, example=_LOG_EXAMPLE
+        "settings",
+        "Change what is logged, now.",
+        _LOG,
+        body=_LOG,
+        example=_LOG_EXAMPLE,
+        errors=FOREIGN,
     ),
     "trace_get": Operation("settings", "Which inferences are traced.", _TRACE, errors=NOT_FOUND),
     "trace_set": Operation(
@@ -118,7 +124,7 @@ OPERATIONS = {
         _TRACE,
         body=_TRACE,
         example=_TRACE_EXAMPLE,
-        errors=NOT_FOUND,
+        errors=NOT_FOUND | FOREIGN,
     ),
     "model_metadata": Operation(
         "models", "Its versions, inputs and outputs.", ref("ModelMetadata"), errors=NOT_FOUND
@@ -161,9 +167,9 @@ OPERATIONS = {
             "timeout": {"type": "number", "minimum": 0, "maximum": 60},
         },
     ),
-    "model_load": Operation("repository", "Load a model.", body=_LOAD, errors=NOT_FOUND),
+    "model_load": Operation("repository", "Load a model.", body=_LOAD, errors=NOT_FOUND | FOREIGN),
     "model_unload": Operation(
-        "repository", "Unload a model.", body=ANY_OBJECT, example={}, errors=NOT_FOUND
+        "repository", "Unload a model.", body=ANY_OBJECT, example={}, errors=NOT_FOUND | FOREIGN
     ),
     "model_labels": Operation(
         "repository",
@@ -172,7 +178,7 @@ OPERATIONS = {
         body=_object(labels=ANY_OBJECT),
         example={"labels": {"stable": 1}},
         needs_body=True,
-        errors=NOT_FOUND,
+        errors=NOT_FOUND | FOREIGN,
     ),
     "model_rollback": Operation(
         "repository",
@@ -180,6 +186,6 @@ OPERATIONS = {
         ANY_OBJECT,
         body={"type": "object", "properties": {"version": _NUMBER}},
         example={},
-        errors=NOT_FOUND,
+        errors=NOT_FOUND | FOREIGN,
     ),
 }

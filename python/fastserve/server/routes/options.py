@@ -1,10 +1,15 @@
 """What a path takes: the answer to OPTIONS, a browser's preflight among them, and to a wrong verb.
 
 Whether the page that asks may read answers at all the core says, for every answer alike
-(gateway/http/cors.h); what it may send is said here.
+(gateway/http/cors.h); what it may send is said here. A browser asks before it sends some things and
+not before others: a page that somebody on this network looks at can send a POST that nobody
+allowed. So what changes the server is refused to it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from urllib.parse import urlsplit
 
 from fastserve.errors import Error
 from fastserve.server.routes import table
@@ -26,6 +31,30 @@ class WrongVerb(Error):
         shown = " or ".join(verb for verb in verbs if verb != "OPTIONS")
         super().__init__("UNIMPLEMENTED", f"{method} is not possible at {path}; use {shown}")
         self.allow = ", ".join(verbs)
+
+
+# What a page of another origin must not do unasked.
+CHANGES = frozenset(
+    ("log_set", "trace_set", "model_load", "model_unload", "model_labels", "model_rollback")
+)
+_SHOWN_MAX = 100
+
+
+def refuse_foreign_page(request: ControlRequest, allowed: Collection[str]) -> None:
+    """Errors: PERMISSION_DENIED for a page that is neither this server's own nor allowed."""
+    said = {name.lower(): value for name, value in request.headers}
+    origin = said.get("origin")
+    if origin is None or "*" in allowed or origin in allowed:
+        return
+    try:
+        is_own = urlsplit(origin).netloc == said.get("host", "").lower() != ""
+    except ValueError:
+        is_own = False
+    if not is_own:
+        raise Error(
+            "PERMISSION_DENIED",
+            f"a page of {origin[:_SHOWN_MAX]} may not change this server; --cors-origins allows it",
+        )
 
 
 def options(request: ControlRequest, *, has_cors: bool) -> Response:

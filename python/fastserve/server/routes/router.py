@@ -8,7 +8,7 @@ as JSON, and never raises.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from fastserve import __version__
@@ -25,7 +25,7 @@ from fastserve.server import logs
 from fastserve.server.live.live_settings import LiveSettings
 from fastserve.server.routes import table
 from fastserve.server.routes.documents import DocumentRoutes
-from fastserve.server.routes.options import WrongVerb, options
+from fastserve.server.routes.options import CHANGES, WrongVerb, options, refuse_foreign_page
 from fastserve.server.routes.repository import RepositoryRoutes
 from fastserve.server.routes.responses import (
     INTERNAL,
@@ -77,7 +77,7 @@ class Router:
         mode: str = "none",
         count: Count | None = None,
         live: LiveSettings | None = None,
-        has_cors: bool = False,
+        cors_origins: Collection[str] = (),
     ) -> None:
         self._manager = manager
         self._repository = RepositoryRoutes(manager, control, mode)
@@ -93,7 +93,7 @@ class Router:
         )
         self._strict_readiness = strict_readiness
         self._is_served = is_served
-        self._has_cors = has_cors
+        self._cors_origins = cors_origins
         self.is_starting = True
         self.is_draining = False
         self._now = self._answered_now()
@@ -147,8 +147,10 @@ class Router:
 
         try:
             operation, values = self._find(request.method, request.path)
+            if operation in CHANGES:
+                refuse_foreign_page(request, self._cors_origins)
             if operation == "OPTIONS":
-                respond(options(request, has_cors=self._has_cors))
+                respond(options(request, has_cors=bool(self._cors_origins)))
             elif (later := self._later.get(operation)) is not None:
                 later(request, values, respond)
             else:

@@ -9,13 +9,21 @@ A POST changes what it names, all of it or nothing, and answers as GET would aft
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastserve.errors import Error, invalid
+from fastserve.server import logs
 from fastserve.server.live.live_settings import LiveSettings
-from fastserve.server.routes.responses import ControlRequest, Respond, json_response
+from fastserve.server.routes.responses import (
+    INTERNAL,
+    ControlRequest,
+    Respond,
+    error_response,
+    json_response,
+)
 
 # Parsed on the loop; what is larger is no setting.
 _BODY_BYTES_MAX = 16 << 10
@@ -28,33 +36,49 @@ class SettingsRoutes:
     def __init__(self, live: LiveSettings | None, find_model: Callable[[str], object]) -> None:
         self._live = live
         self._find_model = find_model
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def operations(self) -> dict[str, Operation]:
+        """Each answers some time later: when every event loop goes by what was changed."""
         return {
-            "log_get": lambda _, __, respond: respond(json_response(200, self.log({}))),
-            "log_set": lambda request, _, respond: respond(
-                json_response(200, self.log(_parse(request.body)))
+            "log_get": lambda _, __, respond: self._begin(self.log({}), respond),
+            "log_set": lambda request, _, respond: self._begin(
+                self.log(_parse(request.body)), respond
             ),
-            "trace_get": lambda _, of, respond: respond(
-                json_response(200, self.trace(of.get("model", ""), {}))
+            "trace_get": lambda _, of, respond: self._begin(
+                self.trace(of.get("model", ""), {}), respond
             ),
-            "trace_set": lambda request, of, respond: respond(
-                json_response(200, self.trace(of.get("model", ""), _parse(request.body)))
+            "trace_set": lambda request, of, respond: self._begin(
+                self.trace(of.get("model", ""), _parse(request.body)), respond
             ),
         }
 
     # Over HTTP and gRPC alike. Errors: INVALID_ARGUMENT, NOT_FOUND; then nothing has changed.
 
-    def log(self, changes: dict[str, Any]) -> dict[str, Any]:
+    async def log(self, changes: dict[str, Any]) -> dict[str, Any]:
         """Change what is named, if anything; what is set then."""
-        return self._required().change_log(changes)
+        return await self._required().change_log(changes)
 
-    def trace(self, model: str, changes: dict[str, Any]) -> dict[str, Any]:
+    async def trace(self, model: str, changes: dict[str, Any]) -> dict[str, Any]:
         """As log(); of one model, or of all of them without a name."""
         live = self._required()
         if model:
             self._find_model(model)
-        return live.change_trace(model, changes)
+        return await live.change_trace(model, changes)
+
+    def _begin(self, work: Coroutine[Any, Any, dict[str, Any]], respond: Respond) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer(work, respond))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, work: Coroutine[Any, Any, dict[str, Any]], respond: Respond) -> None:
+        try:
+            respond(json_response(200, await work))
+        except Error as error:
+            respond(error_response(error.http_status, error.message))
+        except Exception:  # noqa: BLE001 It is answered and logged.
+            logs.LOGGER.exception("a setting failed")
+            respond(error_response(500, INTERNAL))
 
     def _required(self) -> LiveSettings:
         if self._live is None:

@@ -114,7 +114,8 @@ class Service:
     async def _trace_setting(self, request: Any, response: Any) -> None:
         """A setting without values follows the server's, or what it was started with."""
         changes = {key: list(setting.value) or None for key, setting in request.settings.items()}
-        for key, value in self._router.settings.trace(request.model_name, changes).items():
+        shown = await self._router.settings.trace(request.model_name, changes)
+        for key, value in shown.items():
             values = value if isinstance(value, list) else [value]
             response.settings[key].value.extend(values)
 
@@ -123,7 +124,7 @@ class Service:
             key: getattr(setting, setting.WhichOneof("parameter_choice") or "string_param")
             for key, setting in request.settings.items()
         }
-        for key, value in self._router.settings.log(changes).items():
+        for key, value in (await self._router.settings.log(changes)).items():
             field = {bool: "bool_param", int: "uint32_param"}.get(type(value), "string_param")
             setattr(response.settings[key], field, value)
 

@@ -52,8 +52,12 @@ class Puppet:
             await asyncio.get_running_loop().create_future()
         return {"connections": 1, "limit": limit}
 
-    def configure(self, settings: LoopSettings) -> None:
+    def configure(self, settings: LoopSettings) -> asyncio.Future[None]:
         self.said.append(f"trace {settings.trace.of_all}")
+        answer = asyncio.get_running_loop().create_future()
+        if not self.is_silent:
+            answer.set_result(None)
+        return answer
 
     def begin_drain(self) -> None:
         self.said.append("drain")
@@ -127,14 +131,26 @@ def test_a_loop_that_ends_is_replaced_and_prepared_before_it_accepts():
 
 def test_what_is_set_reaches_every_loop_and_each_to_come_before_it_accepts():
     async def act(theatre: Theatre) -> None:
-        theatre.fleet.configure(LoopSettings(LogSettings(), TraceRates(1)))
+        await theatre.fleet.configure(LoopSettings(LogSettings(), TraceRates(1)))
         await theatre.fleet.start()
         await theatre.fleet.accept()
-        theatre.fleet.configure(LoopSettings(LogSettings(), TraceRates(2)))
+        await theatre.fleet.configure(LoopSettings(LogSettings(), TraceRates(2)))
         theatre.made[0].end("signal SIGKILL")
         await theatre.settled(3)
         assert theatre.made[1].said == ["trace 1", "accept", "trace 2"]
         assert theatre.made[2].said == ["trace 2", "accept"]
+
+    play(2, act)
+
+
+def test_a_loop_that_hangs_holds_no_setting_up(monkeypatch):
+    monkeypatch.setattr(fleets, "ANSWER_TIMEOUT_S", 0.01)
+
+    async def act(theatre: Theatre) -> None:
+        await theatre.fleet.start()
+        theatre.made[0].is_silent = True
+        await theatre.fleet.configure(LoopSettings(LogSettings(), TraceRates(2)))
+        assert [puppet.said for puppet in theatre.made] == [["trace 2"], ["trace 2"]]
 
     play(2, act)
 
