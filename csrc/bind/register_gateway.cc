@@ -1,5 +1,8 @@
 #include <pybind11/stl.h>
 
+#include <cstdint>
+#include <deque>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -73,7 +76,8 @@ std::unique_ptr<EventLoopGateway> MakeGateway(
     size_t body_bytes_max, size_t in_flight_bytes_max, size_t connections_max,
     Nanos head_timeout_ns, Nanos body_timeout_ns, Nanos idle_timeout_ns,
     size_t connections_per_client_max, size_t streams_per_connection_max, Nanos keepalive_ns,
-    Nanos connection_age_ns, Nanos drain_grace_ns, bool access_log) {
+    Nanos connection_age_ns, Nanos drain_grace_ns, bool access_log,
+    const std::vector<std::string>& cors_origins) {
   GatewayOptions options;
   options.body_bytes_max = body_bytes_max;
   options.in_flight_bytes_max = in_flight_bytes_max;
@@ -87,6 +91,7 @@ std::unique_ptr<EventLoopGateway> MakeGateway(
   options.connection_age = connection_age_ns;
   options.drain_grace = drain_grace_ns;
   options.access_log = access_log;
+  options.cors_origins = cors_origins;
   return std::make_unique<EventLoopGateway>(std::move(serving_map), std::move(loop),
                                             std::move(on_control), options);
 }
@@ -110,6 +115,7 @@ py::dict StatsOf(EventLoopGateway& gateway) {
   made["slab_bytes_free"] = memory.cached_bytes;
   made["slabs"] = memory.slabs;
   made["access_records_dropped"] = stats.access_records_dropped.value();
+  made["trace_records_dropped"] = stats.trace_records_dropped.value();
   for (size_t status = 0; status < stats.responses.size(); ++status) {
     const uint64_t count = stats.responses[status].value();
     if (count > 0) made[py::str("responses_" + std::to_string(status))] = count;
@@ -190,12 +196,16 @@ py::dict RecordOf(const AccessRecord& record) {
   return made;
 }
 
-py::list TakeAccessRecords(EventLoopGateway& gateway) {
-  py::list records;
-  for (const AccessRecord& record : gateway.core().access_log().Take()) {
-    records.append(RecordOf(record));
-  }
-  return records;
+py::list ListOf(const std::deque<AccessRecord>& records) {
+  py::list made;
+  for (const AccessRecord& record : records) made.append(RecordOf(record));
+  return made;
+}
+
+void Trace(EventLoopGateway& gateway, uint32_t of_all,
+           const std::map<std::string, uint32_t>& of_models) {
+  gateway.core().trace_sampler().Set(
+      {.of_all = of_all, .of_models = {of_models.begin(), of_models.end()}});
 }
 
 // The gateway holds the loop and a callback that hold the gateway: the collector must see that.
@@ -233,7 +243,8 @@ void RegisterGateway(py::module_& module) {
            py::arg("streams_per_connection_max") = defaults.streams_per_connection_max,
            py::arg("keepalive_ns") = defaults.keepalive,
            py::arg("connection_age_ns") = defaults.connection_age,
-           py::arg("drain_grace_ns") = defaults.drain_grace, py::arg("access_log") = false)
+           py::arg("drain_grace_ns") = defaults.drain_grace, py::arg("access_log") = false,
+           py::arg("cors_origins") = defaults.cors_origins)
       .def_property_readonly("fd", [](EventLoopGateway& gateway) { return gateway.core().fd(); })
       .def("drain", [](EventLoopGateway& gateway) { gateway.core().Drain(/*signalled=*/true); })
       .def("sweep", [](EventLoopGateway& gateway) { return gateway.core().Sweep(NowNanos()); })
@@ -245,7 +256,11 @@ void RegisterGateway(py::module_& module) {
                              [](EventLoopGateway& gateway) { return gateway.core().in_flight(); })
       .def("stats", &StatsOf)
       .def("debug", &DebugOf, py::arg("limit") = 100)
-      .def("take_access_records", &TakeAccessRecords);
+      .def("take_access_records",
+           [](EventLoopGateway& gateway) { return ListOf(gateway.core().access_log().Take()); })
+      .def("trace", &Trace, py::arg("of_all"), py::arg("of_models"))
+      .def("take_trace_records",
+           [](EventLoopGateway& gateway) { return ListOf(gateway.core().trace_log().Take()); });
 }
 
 }  // namespace fastserve::bind

@@ -65,6 +65,8 @@ void Exchange::Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept {
   accepted = {};
   wants_timing = false;
   notes_end = false;
+  is_traced = false;
+  cors = {};
   head_bytes = 0;
   model_asked.clear();
   version_asked.clear();

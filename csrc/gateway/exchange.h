@@ -27,6 +27,7 @@
 #include "gateway/streamed_responses.h"
 #include "gateway/tensor_arena.h"
 #include "protocol/compression/content_coding.h"
+#include "protocol/http1_response.h"
 #include "serving/inference_request.h"
 #include "serving/servable.h"
 
@@ -93,8 +94,10 @@ class Exchange final : public CompletionLink, public ResponseSink {
   AcceptedCoding accepted;                          // For the answer.
   bool wants_timing = false;
   bool notes_end = false;  // OnEnd is to note when it was called.
+  bool is_traced = false;
+  std::span<const HttpHeader> cors;  // Of its answer; the gateway's CorsPolicy has them.
   size_t head_bytes = 0;
-  std::string method;  // Only with an access log, as is the path.
+  std::string method;  // Only with an access log or a trace, as is the path.
   std::string path;
 
   BodyReceiver body;

@@ -47,7 +47,9 @@ Gateway::Gateway(std::shared_ptr<ServingMap> serving_map, GatewayHost& host,
                              .in_flight_bytes_max = options.in_flight_bytes_max})),
       pool_(SlabPool::Create(PoolOptions(options))),
       completions_(std::move(completions)),
-      access_log_(options.access_log, stats_),
+      access_log_(options.access_log, stats_.access_records_dropped),
+      trace_log_(true, stats_.trace_records_dropped),
+      cors_(options.cors_origins),
       clients_(options.connections_per_client_max),
       shared_buffer_(std::move(shared_buffer)) {
   idle_exchanges_.reserve(kIdleExchangesMax);  // So that Recycle needs no memory.
@@ -139,6 +141,12 @@ void Gateway::RunElsewhere() noexcept {
 void Gateway::WakeAt(Nanos at, Nanos now) {
   at = std::min(at, now + kWakeUpMax);
   if (at < wake_up_ns_ && host_.ScheduleWakeUp(at)) wake_up_ns_ = at;
+}
+
+void Gateway::Record(const Exchange* exchange, std::string peer, int status, uint64_t bytes_out) {
+  AccessRecord record = RecordOf(exchange, std::move(peer), status, bytes_out);
+  if (exchange != nullptr && exchange->is_traced) trace_log_.Add(record);
+  if (access_log_.enabled()) access_log_.Add(std::move(record));
 }
 
 std::string_view Gateway::DateAt(Nanos now) {

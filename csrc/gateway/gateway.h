@@ -30,8 +30,10 @@
 #include "gateway/http/connection.h"
 #include "gateway/http/connection_list.h"
 #include "gateway/http/control_request.h"
+#include "gateway/http/cors.h"
 #include "gateway/http2/http2_connection.h"
 #include "gateway/infer_codec.h"
+#include "gateway/trace_sampler.h"
 #include "memory/slab_pool.h"
 #include "serving/admission.h"
 #include "serving/serving_map.h"
@@ -69,6 +71,7 @@ struct GatewayOptions {
   // How long connections without a request stay open when the server drains.
   Nanos drain_grace = 1 * kSecond;
   bool access_log = false;
+  std::vector<std::string> cors_origins = {};  // See CorsPolicy.
 };
 
 class Gateway {
@@ -123,6 +126,9 @@ class Gateway {
   const GatewayStats& stats() const { return stats_; }
   SlabPool::Stats memory() const { return pool_->stats(); }  // From any thread.
   AccessLog& access_log() { return access_log_; }
+  // Records of the inferences that are traced, which the sampler chooses.
+  AccessLog& trace_log() { return trace_log_; }
+  TraceSampler& trace_sampler() { return trace_sampler_; }
   // Whether connections are to say who their client is: to find out costs more than a request.
   bool wants_peers() const {
     return access_log_.enabled() || options_.connections_per_client_max > 0;
@@ -153,6 +159,19 @@ class Gateway {
   // For want of an iteration: what was submitted runs on other threads.
   void RunElsewhere() noexcept;
   void WakeAt(Nanos at, Nanos now);
+
+  // To be called once the servable of an inference is found.
+  void BeginTrace(Exchange* exchange, std::string_view method, std::string_view path) {
+    if (!trace_sampler_.Take(exchange->servable->name())) return;
+    exchange->is_traced = exchange->notes_end = true;
+    exchange->method = method;
+    exchange->path = path;
+  }
+  // Whether an answer is to be recorded; `exchange` may be null.
+  bool records(const Exchange* exchange) const {
+    return access_log_.enabled() || (exchange != nullptr && exchange->is_traced);
+  }
+  void Record(const Exchange* exchange, std::string peer, int status, uint64_t bytes_out);
 
   // While one of these lives, connections over HTTP/2 collect what they have to send: it goes out
   // when the last one ends.
@@ -186,6 +205,9 @@ class Gateway {
   InferCodec codec_;
   GatewayStats stats_;
   AccessLog access_log_;
+  AccessLog trace_log_;
+  TraceSampler trace_sampler_;
+  const CorsPolicy cors_;
   ConnectionList connections_;
   std::vector<std::unique_ptr<Exchange>> idle_exchanges_;
   ClientCounts clients_;

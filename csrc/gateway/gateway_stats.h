@@ -43,6 +43,7 @@ struct GatewayStats {
   Counter bytes_in;
   Counter bytes_out;
   Counter access_records_dropped;
+  Counter trace_records_dropped;
   std::array<Counter, kStatusMax + 1> responses;  // By HTTP status.
   std::array<Counter, 17> grpc_responses;         // By code.
   Counter http2_connections;

@@ -118,7 +118,9 @@ void AppendHttp1Head(const Http1ResponseHead& head, ByteWriter* out) {
   FS_CHECK(head.status >= 100 && head.status <= 999);
   size_t bytes_max =
       kOwnBytesMax + head.content_type.size() + head.content_encoding.size() + head.date.size();
-  for (const auto& [name, value] : head.extra) bytes_max += name.size() + value.size() + 4;
+  for (const std::span<const HttpHeader> fields : {head.extra, head.more}) {
+    for (const auto& [name, value] : fields) bytes_max += name.size() + value.size() + 4;
+  }
   char* const start = out->Reserve(bytes_max);
   char* at = Put("HTTP/1.1 ", start);
   at = PutNumber(static_cast<uint64_t>(head.status), at);
@@ -144,8 +146,10 @@ void AppendHttp1Head(const Http1ResponseHead& head, ByteWriter* out) {
   } else if (head.is_http10) {
     at = Put("\r\nConnection: keep-alive", at);
   }
-  for (const auto& [name, value] : head.extra) {
-    at = Put(value, Put(": ", Put(name, Put("\r\n", at))));
+  for (const std::span<const HttpHeader> fields : {head.extra, head.more}) {
+    for (const auto& [name, value] : fields) {
+      at = Put(value, Put(": ", Put(name, Put("\r\n", at))));
+    }
   }
   at = Put("\r\n\r\n", at);
   out->Advance(static_cast<size_t>(at - start));

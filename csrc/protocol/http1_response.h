@@ -46,6 +46,7 @@ struct Http1ResponseHead {
   std::string_view date = {};                            // HttpDate; left out when empty.
   // Further fields, as they are; the caller keeps CR and LF out (HeaderIsSafe).
   std::span<const HttpHeader> extra = {};
+  std::span<const HttpHeader> more = {};  // As extra: of somebody else.
 };
 
 // Appends the head, blank line included. There is no Content-Length in a 1xx or 204, which have no

@@ -193,8 +193,6 @@ def test_what_is_not_there_yet_says_so(grpc_client):
     assert caught.value.status() == "StatusCode.UNIMPLEMENTED"
     with pytest.raises(InferenceServerException, match="shared memory is not supported"):
         grpc_client.register_system_shared_memory("r", "/r", 64)
-    with pytest.raises(InferenceServerException, match="does not offer it"):
-        grpc_client.get_log_settings()
 
 
 def test_the_repository(tmp_path: Path):

@@ -117,8 +117,8 @@ def test_an_unknown_path_is_404(server, path):
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "/v2/models/add_mul/infer", "POST"),
-        ("DELETE", "/v2/models/add_mul/infer", "POST"),
+        ("GET", "/v2/models/add_mul/infer", "POST, OPTIONS"),
+        ("DELETE", "/v2/models/add_mul/infer", "POST, OPTIONS"),
         ("POST", "/v2/models/add_mul", "GET"),
         ("PUT", "/v2/health/ready", "GET"),
         ("POST", "/metrics", "GET"),

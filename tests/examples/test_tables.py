@@ -100,7 +100,7 @@ def test_every_path_is_answered_as_the_tables_say(root, tmp_path):
 
 
 def test_the_line_of_the_access_log_has_its_phases_and_no_others():
-    (line,) = [
+    line, *_ = [
         block.text for block in documents.blocks(documents.read("docs/operate.md"))
         if block.mark == "shown:"
     ]  # fmt: skip

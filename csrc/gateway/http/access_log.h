@@ -1,4 +1,5 @@
-// AccessLog: what is remembered of each request until the control plane fetches it.
+// AccessLog: what is remembered of each request, or of those that are traced, until the control
+// plane fetches it.
 //
 // Bounded: when nobody fetches in time, the oldest records go and are counted.
 //
@@ -12,7 +13,7 @@
 #include <utility>
 
 #include "base/clock.h"
-#include "gateway/gateway_stats.h"
+#include "base/counter.h"
 
 namespace fastserve {
 
@@ -48,14 +49,15 @@ class AccessLog {
   // Some seconds of a busy server.
   static constexpr size_t kRecordsMax = 65'536;
 
-  AccessLog(bool enabled, GatewayStats& stats) : enabled_(enabled), stats_(stats) {}
+  // `dropped` counts what nobody fetched.
+  AccessLog(bool enabled, Counter& dropped) : enabled_(enabled), dropped_(dropped) {}
 
   bool enabled() const { return enabled_; }
 
   void Add(AccessRecord record) {
     if (records_.size() == kRecordsMax) {
       records_.pop_front();
-      stats_.access_records_dropped.Add();
+      dropped_.Add();
     }
     records_.push_back(std::move(record));
   }
@@ -64,7 +66,7 @@ class AccessLog {
 
  private:
   const bool enabled_;
-  GatewayStats& stats_;
+  Counter& dropped_;
   std::deque<AccessRecord> records_;
 };
 

@@ -190,6 +190,7 @@ void Connection::BeginRequest() {
   exchange_->owner = this;
   exchange_->head_bytes = head_.bytes;
   exchange_->first_byte_ns = first_byte_ns_;
+  if (gateway_.cors_.is_on()) exchange_->cors = gateway_.cors_.FieldsFor(head_.Field("origin"));
   if (gateway_.access_log_.enabled()) {
     exchange_->method = head_.method;
     exchange_->path = PathOf(head_.target);
@@ -204,6 +205,7 @@ void Connection::BeginRequest() {
   }
   refusal_ = TakeCodings(head_, exchange_);
   if (exchange_->servable) {
+    gateway_.BeginTrace(exchange_, head_.method, PathOf(head_.target));
     if (refusal_.status == 0) refusal_ = TakeInferHead(head_, exchange_);
   } else {
     control_ = MakeControlRequest(head_, std::move(exchange_->body));

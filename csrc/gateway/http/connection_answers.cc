@@ -137,6 +137,7 @@ void Connection::Send(Http1ResponseHead head, std::string_view body,
     timing.value = FormatServerTiming(PhasesOf(*exchange_, NowNanos()), timing_storage);
     if (!timing.value.empty()) head.extra = {&timing, 1};
   }
+  if (exchange_ != nullptr) head.more = exchange_->cors;
   // Taken out: a write may run code of the interpreter, which may drop the control request of
   // another connection, which is an answer, too.
   ByteWriter writer = std::move(gateway_.head_writer_);
@@ -157,7 +158,7 @@ void Connection::Send(Http1ResponseHead head, std::string_view body,
   gateway_.head_writer_ = std::move(writer);
   gateway_.stats_.bytes_out.Add(bytes_out);
   gateway_.stats_.responses[static_cast<size_t>(head.status)].Add();
-  if (gateway_.access_log_.enabled()) {
+  if (gateway_.records(exchange_)) {
     try {
       RecordAccess(head.status, bytes_out);
     } catch (const std::bad_alloc&) {
@@ -188,7 +189,7 @@ void Connection::GoOn() {
 }
 
 void Connection::RecordAccess(int status, size_t bytes_out) {
-  gateway_.access_log_.Add(RecordOf(exchange_, peer_.Text(), status, bytes_out));
+  gateway_.Record(exchange_, peer_.Text(), status, bytes_out);
 }
 
 }  // namespace fastserve

@@ -97,6 +97,7 @@ Status GrpcInferStream::Decode() {
   const InferBody& body = codec().body();
   exchange_->servable = FindServable(body.model_name, body.model_version);
   if (!exchange_->servable) return {};
+  BeginTrace(exchange_, "POST", path_);
   if (rpc_deadline_ns() != kNever) {
     if (rpc_deadline_ns() <= now()) {
       return MakeStatus(Code::kDeadlineExceeded,

@@ -52,6 +52,7 @@ Status GrpcInferStreams::Decode(Call* call) {
   exchange.id = body.id;
   exchange.servable = FindServable(body.model_name, body.model_version);
   if (!exchange.servable) return {};
+  BeginTrace(&exchange, "POST", path_);
   if (rpc_deadline_ns() != kNever) {
     exchange.timeout = std::max<Nanos>(rpc_deadline_ns() - now(), 0);
   }
@@ -86,6 +87,12 @@ void GrpcInferStreams::OnLate(Exchange& exchange) {
   Exchange* const stand_in = NewExchange();
   stand_in->id = exchange.id;
   stand_in->servable = exchange.servable;
+  stand_in->is_traced = exchange.is_traced;
+  stand_in->method = exchange.method;
+  stand_in->path = exchange.path;
+  stand_in->first_byte_ns = exchange.first_byte_ns;
+  stand_in->received_ns = exchange.received_ns;
+  stand_in->body_bytes = exchange.body_bytes;
   call->exchange = stand_in;
   Abandon(&exchange);
   EndCall(call, MakeStatus(Code::kDeadlineExceeded,

@@ -40,10 +40,10 @@ void Http2Stream::Abandon(Exchange* exchange) noexcept {
 }
 
 void Http2Stream::RecordAccess(const Exchange* exchange, int status, size_t bytes_out) {
-  AccessLog& log = gateway().access_log();
-  if (!log.enabled()) return;
+  if (!gateway().records(exchange)) return;
   try {
-    log.Add(RecordOf(exchange, PeerText(), status, bytes_out));
+    std::string peer = gateway().access_log().enabled() ? PeerText() : std::string();
+    gateway().Record(exchange, std::move(peer), status, bytes_out);
   } catch (const std::bad_alloc&) {
     stats().access_records_dropped.Add();  // The answer is more than its record.
   }

@@ -69,6 +69,11 @@ class Http2Stream : public ExchangeOwner, public ControlOwner {
     return gateway().serving_.Find(model, version);
   }
   uint64_t map_changes() const { return gateway().serving_map_->changes(); }
+  // As Gateway::BeginTrace, which is for those who may ask it.
+  void BeginTrace(Exchange* exchange, std::string_view method, std::string_view path) {
+    gateway().BeginTrace(exchange, method, path);
+  }
+  const CorsPolicy& cors() const { return gateway().cors_; }
   void RecordAccess(const Exchange* exchange, int status, size_t bytes_out);
 
   void DispatchControl(std::shared_ptr<ControlRequest> request);

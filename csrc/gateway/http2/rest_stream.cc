@@ -70,6 +70,7 @@ void RestStream::Begin(const Http2Head& http2_head) {
     exchange_->method = head.method;
     exchange_->path = PathOf(head.target);
   }
+  if (cors().is_on()) exchange_->cors = cors().FieldsFor(head.Field("origin"));
   std::string storage;
   const Route route = FindRoute(head.method, head.target, &storage);
   if (route.is_infer) {
@@ -81,6 +82,7 @@ void RestStream::Begin(const Http2Head& http2_head) {
   }
   refusal_ = TakeCodings(head, exchange_);
   if (exchange_->servable) {
+    BeginTrace(exchange_, head.method, PathOf(head.target));
     if (refusal_.status == 0) refusal_ = TakeInferHead(head, exchange_);
   } else {
     control_ = MakeControlRequest(head, std::move(exchange_->body));
@@ -215,8 +217,9 @@ void RestStream::Send(Http1ResponseHead head, std::string_view body,
   std::array<char, 20> status_text, length_text, header_text, retry_text;
   std::vector<Http2Field> fields;
   std::vector<std::string> names;
-  names.reserve(head.extra.size());
-  fields.reserve(10 + head.extra.size());
+  if (exchange_ != nullptr) head.more = exchange_->cors;
+  names.reserve(head.extra.size() + head.more.size());
+  fields.reserve(10 + names.capacity());
   fields.push_back({":status", Digits(static_cast<uint64_t>(head.status), status_text)});
   if (!head.content_type.empty()) fields.push_back({"content-type", head.content_type});
   fields.push_back({"content-length", Digits(bytes, length_text)});
@@ -237,8 +240,10 @@ void RestStream::Send(Http1ResponseHead head, std::string_view body,
         FormatServerTiming(PhasesOf(*exchange_, NowNanos()), timing_storage);
     if (!timing.empty()) fields.push_back({"server-timing", timing});
   }
-  for (const HttpHeader& field : head.extra) {
-    fields.push_back({names.emplace_back(Lower(field.name)), field.value});
+  for (const std::span<const HttpHeader> given : {head.extra, head.more}) {
+    for (const HttpHeader& field : given) {
+      fields.push_back({names.emplace_back(Lower(field.name)), field.value});
+    }
   }
   const bool has_body = bytes > 0 && !is_head_request_ && head.status != 204 && head.status != 304;
   session().Answer(id_, fields, !has_body);

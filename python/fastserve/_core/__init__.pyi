@@ -241,12 +241,14 @@ class Gateway:
         connection_age_ns: int = 0,
         drain_grace_ns: int = 1_000_000_000,
         access_log: bool = False,
+        cors_origins: Sequence[str] = (),
     ) -> None:
         """The body time-out is between two reads. on_control must not raise. It also gets inference
         requests for models and versions that are not served: only Python knows why they are not.
 
         connections_per_client_max counts by IP address and leaves Unix sockets alone; 0: no limit.
         drain_grace_ns is how long connections without a request stay open after begin_drain().
+        cors_origins: the pages that may read answers, or "*".
         """
     @property
     def fd(self) -> int:
@@ -268,7 +270,8 @@ class Gateway:
         though nobody waits for them any more."""
     def stats(self) -> dict[str, int]:
         """requests, connections_opened, connections_closed, bytes_in, bytes_out, in_flight_bytes,
-        responses_<status> for each HTTP status sent, access_records_dropped, rejected_per_client,
+        responses_<status> for each HTTP status sent, access_records_dropped,
+        trace_records_dropped, rejected_per_client,
         results_dropped (answered with 504 while the model ran), slab_bytes, slab_bytes_free, slabs;
         closes_<reason>: client, idle, head_timeout, body_timeout, protocol_error, limit, drain,
         write_stalled, error. Any thread."""
@@ -292,6 +295,11 @@ class Gateway:
         bytes_out, batch_rows, receive_ns, queue_ns, stage_ns, run_ns, finish_ns, send_ns,
         total_ns. The phases do not overlap: together they are at most the total.
         """
+    def trace(self, of_all: int, of_models: Mapping[str, int]) -> None:
+        """From now on record one of so many inferences: of a model that is named as often as it is
+        said there, of the others together one of `of_all`; 0 is none. On the gateway's thread."""
+    def take_trace_records(self) -> list[dict[str, Any]]:
+        """Of the inferences that were chosen; otherwise as take_access_records()."""
 
 class Connection:
     """The native half of a connection: mix into asyncio.BufferedProtocol.

@@ -53,6 +53,7 @@ class Options:
     loop_kind: str = "process" if _HAS_GIL else "thread"
     strict_readiness: bool = False
     debug_endpoint: str = "loopback"
+    cors_origins: tuple[str, ...] = ()
     max_batch_size: int = 32
     max_queue_delay_ns: int = 0
     instance_count: int = 1
@@ -80,6 +81,11 @@ class Options:
     access_log: bool = False
     log_format: str = "text"
     log_level: str = "info"
+    trace_file: str = ""
+    trace_level: str = "off"
+    trace_rate: int = 1000
+    # A client may turn tracing on and leave: the disk must not fill.
+    trace_bytes_max: int = 1 << 30
 
     @property
     def model_defaults(self) -> ModelDefaults:
@@ -144,6 +150,8 @@ def build(
         raise invalid(f"ports {', '.join(map(str, ports))}: each of them must be another one")
     if options.more_ports and options.reuse_port:
         raise invalid("--reuse-port shares one port: leave out --grpc-port and --metrics-port")
+    if options.trace_level != "off" and not options.trace_file:
+        raise invalid(f"{said['trace_level'][1]} needs --trace-file: where to")
     if options.load_models and options.model_control != "explicit":
         where = said["load_models"][1]
         raise invalid(f"{where} needs --model-control explicit; without it every model is loaded")

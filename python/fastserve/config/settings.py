@@ -5,6 +5,7 @@ The command line, the environment, the TOML file, their messages and --help are 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,9 @@ from fastserve.config.warm_up import SIZES
 LOOPS_MAX = 128
 POLL_INTERVAL_NS_MIN = 100 * 10**6
 ALL_MODELS = "*"  # Of --load-model.
+TRACE_RATE_MAX = 2**32 - 1
+# A host in lower case, a port that is not the scheme's own one: what an Origin field says.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,18 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    """As browsers write them: scheme, host and port, no path, nothing in upper case."""
+    origins = tuple(origin.strip() for origin in text.split(","))
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ValueError(
+                f"expected an origin like https://example.org or http://localhost:3000, or *,"
+                f" found '{origin}'"
+            )
+    return origins
+
+
 _SERVER, _MODELS, _LIMITS, _LOGS = "where to listen", "how models run", "limits", "logs"
 _WHAT = "what to serve"
 SETTINGS = (
@@ -178,6 +194,12 @@ SETTINGS = (
         "who may see /debug, which names requests in flight and their clients",
     ),
     Setting(
+        "cors-origins", "cors_origins", _origins, _SERVER, "ORIGIN",
+        "let scripts of pages of this origin (https://example.org) ask and read answers; may be"
+        " repeated, * is all pages. Without it browsers keep answers from them",
+        repeats=True,
+    ),
+    Setting(
         "max-batch", "max_batch_size", _integer(1, BATCH_ROWS_MAX), _MODELS, "ROWS",
         "largest batch of a model without a config; 1 turns batching off",
     ),
@@ -227,7 +249,16 @@ SETTINGS = (
     Setting("access-log", "access_log", _boolean, _LOGS, "", "one line a request, with its phases"),
     Setting("log-format", "log_format", _choice("text", "json"), _LOGS, "text|json", "of all logs"),
     Setting("log-level", "log_level", _choice("debug", "info", "warning", "error"), _LOGS, "LEVEL",
-            "debug, info, warning or error"),
+            "debug, info, warning or error; /v2/logging changes it while the server runs"),
+    Setting("trace-file", "trace_file", str, _LOGS, "FILE",
+            "where traces of inferences go, as JSON that Triton's tools read; /v2/trace/setting"
+            " says which, while the server runs"),
+    Setting("trace-level", "trace_level", _choice("off", "timestamps"), _LOGS, "off|timestamps",
+            "what is traced at the start"),
+    Setting("trace-rate", "trace_rate", _integer(1, TRACE_RATE_MAX), _LOGS, "N",
+            "one inference of so many is traced, at the start"),
+    Setting("max-trace-bytes", "trace_bytes_max", _positive_bytes, _LIMITS, "BYTES",
+            "of traces that are written; after that no more are"),
 )  # fmt: skip
 _NAME = Setting("name", "name", str, _MODELS, "NAME", "serve the one .onnx file under this name")
 BY_KEY = {setting.key: setting for setting in (*SETTINGS, _NAME)}

@@ -83,6 +83,7 @@ class Endpoint:
             scraper.render,
             strict_readiness=options.strict_readiness,
             count=scraper.count,
+            cors_origins=options.cors_origins,
         )
         self._router.is_starting = False  # Models come and go; there is no first attempt to await.
 

@@ -43,6 +43,7 @@ class ServerSettings(ModelSettings, total=False):
     port: int
     unix_socket: str | os.PathLike[str]
     strict_readiness: bool
+    cors_origins: str  # Commas between them.
     max_body: Size
     max_in_flight: Size
     max_connections: int
@@ -65,7 +66,7 @@ _OF_LOGS = ("log_format", "log_level")
 _OF_PROCESSES = (
     "model_control", "load_model", "poll_interval", "transition", "state_file",
     "loops", "loop_kind", "reuse_port", "debug_endpoint", "grpc_port", "metrics_port",
-    "triton_ports",
+    "triton_ports", "trace_file", "trace_level", "trace_rate", "max_trace_bytes",
 )  # fmt: skip
 SERVER_KEYS = tuple(s.key for s in SETTINGS if s.key not in (*_OF_LOGS, *_OF_PROCESSES))
 MODEL_KEYS = tuple(s.key for s in SETTINGS if s.field in MODEL_FIELDS)

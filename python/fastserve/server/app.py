@@ -24,7 +24,6 @@ from fastserve.config.options import Options
 from fastserve.config.units import format_duration_ns
 from fastserve.control.loading.loader import Loader
 from fastserve.control.manager import Manager
-from fastserve.control.model import Model
 from fastserve.control.model_control import ModelControl
 from fastserve.control.policy import TRANSITION_POLICIES
 from fastserve.control.repository.model_repository import ModelRepository, ModelSource
@@ -34,6 +33,7 @@ from fastserve.errors import Error
 from fastserve.server import banner, logs
 from fastserve.server.debug import DebugEndpoint
 from fastserve.server.front_end import CutOff, FrontEnd
+from fastserve.server.live.live_settings import LiveSettings
 from fastserve.server.loops.event_loop import loop_factory, set_switch_interval
 from fastserve.server.loops.single import Loops, SingleLoop
 from fastserve.server.routes.responses import ControlRequest
@@ -41,6 +41,7 @@ from fastserve.server.routes.router import Router
 from fastserve.server.scrape import Scraper
 from fastserve.server.sockets.acceptor import with_connections_that_fit
 from fastserve.server.sockets.listen import of_loop, url_of, urls_of
+from fastserve.server.tracing.tracer import Tracer
 
 if TYPE_CHECKING:
     from fastserve.control.source import PollingSource
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
 # For engines to end that run nothing any more.
 _REAP_TIMEOUT_S = 5.0
+# For the last traces to be written.
+_TRACES_TIMEOUT_S = 1.0
 
 
 def run(
@@ -102,9 +105,11 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._state_file = StateFile(options.state_file) if options.state_file else None
         self._remembered = self._state_file.read() if self._state_file else {}
+        self._live = LiveSettings(Tracer(options), lambda told: self._loops.configure(told))
         self._manager, self._loops = self._compose(sources)
+        self._live.tell()
         self._control, self._source = self._compose_control()
-        self._scraper = Scraper(self._manager, self._loops, self._loop)
+        self._scraper = Scraper(self._manager, self._loops, self._loop, self._live.lost_traces)
         self._router = Router(
             self._manager,
             self._scraper.render,
@@ -114,6 +119,8 @@ class Server:
             control=self._control,
             mode=options.model_control,
             count=self._scraper.count,
+            live=self._live,
+            cors_origins=options.cors_origins,
         )
         self._stop: asyncio.Future[int] = self._loop.create_future()
         self._loaded = asyncio.Event()
@@ -130,7 +137,9 @@ class Server:
         manager = self._new_manager(sources, serving_map, loader)
         if options.loops > 1:
             return manager, self._compose_threads(serving_map)
-        front_end = FrontEnd(options, serving_map, self._on_control, self._loop)
+        front_end = FrontEnd(
+            options, serving_map, self._on_control, self._loop, self._live.on_traces
+        )
         return manager, SingleLoop(front_end, self._sockets)
 
     def _new_manager(
@@ -175,7 +184,9 @@ class Server:
         share = self._options.of_one_loop()
         fleet = Fleet(
             self._options,
-            lambda number: ProcessLoop(number, share, self._sockets_of(number), self._on_control),
+            lambda number: ProcessLoop(
+                number, share, self._sockets_of(number), self._on_control, self._live.on_traces
+            ),
             lambda member: remote.prepare(member),
         )
         remote = RemoteModels(fleet, loader, self._loop)
@@ -189,7 +200,12 @@ class Server:
         return Fleet(
             self._options,
             lambda number: ThreadLoop(
-                number, share, serving_map, self._sockets_of(number), self._on_control
+                number,
+                share,
+                serving_map,
+                self._sockets_of(number),
+                self._on_control,
+                self._live.on_traces,
             ),
         )
 
@@ -311,20 +327,7 @@ class Server:
                 self._finish(1)
                 return
             self._tasks.append(self._loop.create_task(self._accept()))
-        self._say_what_is_served(models)
-
-    def _say_what_is_served(self, models: Sequence[Model]) -> None:
-        if self._options.log_format == "json":
-            logs.info(f"serving at {self._url}", banner.fields(self._url, models))
-        elif logs.shows_info():
-            shown = banner.text(
-                self._url,
-                self._options.host,
-                models,
-                unix_socket=self._options.unix_socket,
-                colours=logs.has_colours(sys.stderr),
-            )
-            print(f"\n{shown}", file=sys.stderr, flush=True)  # noqa: T201 It is the banner.
+        banner.show(self._options, self._url, models)
 
     # -- The end -----------------------------------------------------------------------------
 
@@ -373,6 +376,7 @@ class Server:
         for sock in self._sockets:
             sock.close()
         self._cut_off = cut_off = await self._loops.drain()
+        await asyncio.to_thread(self._live.close, _TRACES_TIMEOUT_S)
         if self._control is not None:
             self._control.close()
         if not self.is_busy:

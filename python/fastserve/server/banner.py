@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from fastserve import __version__
 from fastserve.config.model_config import Tensor
+from fastserve.config.options import Options
 from fastserve.config.units import format_duration_ns
 from fastserve.control.loading.loader import Loaded
 from fastserve.control.model import Model
@@ -23,6 +25,20 @@ _NOT_JSON = ("FP16", "BF16")
 # Above it a curl line would not fit the screen, and zeros come from printf.
 _VALUES_WRITTEN_OUT = 16
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def show(options: Options, url: str, models: Sequence[Model]) -> None:
+    if options.log_format == "json":
+        logs.info(f"serving at {url}", fields(url, models))
+    elif logs.shows_info():
+        shown = text(
+            url,
+            options.host,
+            models,
+            unix_socket=options.unix_socket,
+            colours=logs.has_colours(sys.stderr),
+        )
+        print(f"\n{shown}", file=sys.stderr, flush=True)  # noqa: T201 It is the banner.
 
 
 def text(
@@ -55,7 +71,7 @@ def text(
     example = next((try_line(url, m.loaded[v]) for m in models for v in sorted(m.loaded)), "")
     if example:
         lines.append(f"  try     {example}")
-    lines.append(f"  see     {url}/  {url}/metrics")
+    lines.append(f"  see     {url}/docs  {url}/metrics")
     if host in LOOPBACK:
         lines.append(
             "  expose  only this machine can reach it; --host 0.0.0.0 opens it to everybody who"

@@ -15,6 +15,7 @@ from typing import Any
 from fastserve import _core
 from fastserve.config.options import Options
 from fastserve.server.housekeeping import Housekeeper
+from fastserve.server.live.loop_settings import LoopSettings
 from fastserve.server.sockets.acceptor import Acceptor
 from fastserve.server.sockets.transport import Connection, connection_factory
 
@@ -52,6 +53,7 @@ class FrontEnd:
         serving_map: _core.ServingMap,
         on_control: Callable[[_core.ControlRequest], None],
         loop: asyncio.AbstractEventLoop,
+        on_traces: Callable[[Sequence[Mapping[str, Any]]], object] = lambda _: None,
     ) -> None:
         self._loop = loop
         self._drain_timeout_s = options.drain_timeout_ns / 1e9
@@ -71,6 +73,7 @@ class FrontEnd:
             connection_age_ns=options.connection_age_ns,
             drain_grace_ns=options.drain_grace_ns,
             access_log=options.access_log,
+            cors_origins=options.cors_origins,
         )
         self._housekeeper = Housekeeper(
             self._gateway,
@@ -78,6 +81,7 @@ class FrontEnd:
             logs_access=options.access_log,
             look_after=self._check_acceptors,
             trim=self._trim_memory,
+            on_traces=on_traces,
         )
         self._acceptors: list[Acceptor] = []
 
@@ -100,6 +104,10 @@ class FrontEnd:
         return FrontEndStats(
             self._gateway.stats(), self._gateway.connections, self._gateway.in_flight
         )
+
+    def configure(self, settings: LoopSettings) -> None:
+        """What is said of it from now on. The logs are the process's affair."""
+        self._gateway.trace(settings.trace.of_all, settings.trace.of_models)
 
     def debug(self, limit: int) -> dict[str, Any]:
         """What is in flight and where it stands, the oldest first."""

@@ -8,7 +8,8 @@ one model all night holds no memory for what another one needed at noon.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from fastserve import _core
 from fastserve.server import access_log
@@ -22,7 +23,8 @@ QUIET_TICKS = 3
 
 
 class Housekeeper:
-    """Threads: the loop's. `look_after` is called once a second while somebody is connected."""
+    """Threads: the loop's. `look_after` is called once a second while somebody is connected,
+    `on_traces` with the records of traced inferences, if there are any."""
 
     def __init__(
         self,
@@ -32,12 +34,14 @@ class Housekeeper:
         logs_access: bool,
         look_after: Callable[[], None] = lambda: None,
         trim: Callable[[], object] = lambda: None,
+        on_traces: Callable[[Sequence[Mapping[str, Any]]], object] = lambda _: None,
     ) -> None:
         self._gateway = gateway
         self._loop = loop
         self._look_after = look_after
         self._trim = trim
         self._logs_access = logs_access
+        self._on_traces = on_traces
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep_s = 0.0
         self._quiet_ticks = 0
@@ -53,7 +57,10 @@ class Housekeeper:
         """Write what was recorded since the last time; whether there was anything."""
         records = self._gateway.take_access_records() if self._logs_access else []
         access_log.write(records)
-        return bool(records)
+        traces = self._gateway.take_trace_records()
+        if traces:
+            self._on_traces(traces)
+        return bool(records or traces)
 
     def stop(self) -> None:
         if self._timer is not None:

@@ -191,6 +191,7 @@ def _gateway(snapshot: Snapshot) -> Iterator[Metric]:
         ("received_bytes", "Bytes read from connections.", "bytes_in"),
         ("sent_bytes", "Bytes written to connections.", "bytes_out"),
         ("access_records_dropped", "Requests missing in the access log.", "access_records_dropped"),
+        ("traces_lost", "Traces that were made and could not be written.", "traces_lost"),
         (
             "connections_rejected_per_client",
             "Connections refused since their client had as many as it may.",

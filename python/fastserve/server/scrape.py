@@ -28,10 +28,12 @@ class Scraper:
         manager: Manager,
         loops: Loops,
         loop: asyncio.AbstractEventLoop,
+        lost_traces: Callable[[], int] = lambda: 0,
     ) -> None:
         self._manager = manager
         self._loops = loops
         self._loop = loop
+        self._lost_traces = lost_traces
         self._tasks: set[asyncio.Task[None]] = set()
 
     def render(self, respond: Callable[[Response], None]) -> None:
@@ -84,7 +86,10 @@ class Scraper:
                 # No loop has told yet what it counted.
                 if (counted := stats.servables.get((model.name, number)) or loaded.servable.stats())
             ),
-            gateway=stats.gateway,
+            gateway={
+                **stats.gateway,
+                "traces_lost": stats.gateway.get("trace_records_dropped", 0) + self._lost_traces(),
+            },
             connections=stats.connections,
             in_flight=stats.in_flight,
             loops=self._loops.states(),

@@ -112,8 +112,9 @@ const std::vector<std::string>& Pieces() {
 class Conversation {
  public:
   explicit Conversation(const ServableHandle& model)
-      : loop_({.connections_per_client_max = 10, .access_log = true}) {
+      : loop_({.connections_per_client_max = 10, .access_log = true, .cors_origins = {"*"}}) {
     loop_.map->Publish(model);
+    loop_.gateway->trace_sampler().Set({.of_all = 1});
     loop_.on_control = [](std::shared_ptr<ControlRequest> request) {
       const HttpHeader header{"X-A", "b"};
       EXPECT_TRUE(request->Respond(200, "an answer", {&header, 1}).ok());

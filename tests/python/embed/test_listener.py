@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import http.client
 import logging
 import resource
 import signal
@@ -251,3 +252,23 @@ def test_an_access_log_goes_to_the_program_s_logging(repository, ask, echo_body,
         with server.listen(port=0) as listener:
             assert serves(ask, listener, echo_body)
     assert any("POST /v2/models/echo/infer 200" in r.getMessage() for r in caplog.records)
+
+
+# What is logged and traced is the program's affair; which pages may read answers is an option.
+def test_pages_are_allowed_and_settings_are_not_there(repository, ask):
+    with (
+        fastserve.Server(cors_origins="https://a.example") as server,
+        server.listen(port=0) as listener,
+        contextlib.closing(http.client.HTTPConnection("127.0.0.1", listener.port)) as connection,
+    ):
+        server.load(repository())
+        asked = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+        connection.request("OPTIONS", "/v2/models/echo/infer", headers=asked)
+        leave = connection.getresponse()
+        assert leave.headers["Access-Control-Allow-Origin"] == "https://a.example"
+        assert leave.headers["Access-Control-Allow-Methods"] == "POST"
+        document = ask(listener, "/v2/openapi.json").json
+        assert "/v2/models/echo/infer" in document["paths"]
+        for path in ("/v2/logging", "/v2/trace/setting", "/debug"):
+            assert path not in document["paths"]
+            assert ask(listener, path).status == 404

@@ -32,6 +32,7 @@ def test_editors_and_mypy_know_every_option():
 def test_only_logs_and_processes_are_left_to_the_command():
     of_the_command = {"log_format", "log_level", "name"}
     of_the_command |= {"loops", "loop_kind", "reuse_port", "debug_endpoint"}
+    of_the_command |= {"trace_file", "trace_level", "trace_rate", "max_trace_bytes"}
     of_the_command |= {"grpc_port", "metrics_port", "triton_ports"}
     of_the_command |= {"model_control", "load_model", "poll_interval", "transition", "state_file"}
     assert set(BY_KEY) - set(SERVER_KEYS) <= of_the_command
@@ -55,6 +56,7 @@ def test_without_options_the_defaults_are_the_command_line_s():
         ("max_body", "1MiB", "body_bytes_max", 1 << 20),
         ("access_log", True, "access_log", True),
         ("caller_runs", "never", "caller_runs", "never"),
+        ("cors_origins", "https://a.example, *", "cors_origins", ("https://a.example", "*")),
         ("unix_socket", Path("a") / "b", "unix_socket", "a/b"),
     ],
 )

@@ -66,9 +66,9 @@ def test_verbs(start):
     assert (head.status, head.body) == (200, b"")
     assert int(head.headers["Content-Length"]) == len(server.get("/v2").body)
     wrong = server.request("POST", "/v2/health/live", b"{}")
-    assert (wrong.status, wrong.headers["Allow"]) == (405, "GET, HEAD")
+    assert (wrong.status, wrong.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
     wrong = server.get("/v2/models/digits/infer")
-    assert (wrong.status, wrong.headers["Allow"]) == (405, "POST")
+    assert (wrong.status, wrong.headers["Allow"]) == (405, "POST, OPTIONS")
     assert wrong.headers["Content-Type"] == "application/json"
 
 

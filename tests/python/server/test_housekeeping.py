@@ -43,6 +43,7 @@ class Gateway:
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
+        self.traces: list[dict[str, Any]] = []
 
     def sweep(self) -> int:
         self.sweeps += 1
@@ -50,6 +51,10 @@ class Gateway:
 
     def take_access_records(self) -> list[dict[str, Any]]:
         taken, self.records = self.records, []
+        return taken
+
+    def take_trace_records(self) -> list[dict[str, Any]]:
+        taken, self.traces = self.traces, []
         return taken
 
 
@@ -127,6 +132,21 @@ def test_a_request_whose_client_left_is_still_logged(gateway, loop):
     gateway.connections, gateway.in_flight = 0, 1
     loop.tick()
     assert loop.timers
+
+
+# Whether or not there is an access log, and as often.
+def test_traces_are_fetched_faster_while_there_are_any(gateway, loop):
+    taken: list[Any] = []
+    keeper = Housekeeper(
+        cast(Any, gateway), cast(Any, loop), logs_access=False, on_traces=taken.extend
+    )
+    keeper.on_connection()
+    gateway.traces = [RECORD]
+    assert loop.tick() == pytest.approx(PERIOD_S)
+    assert loop.tick() == pytest.approx(BUSY_PERIOD_S)
+    gateway.traces = [RECORD]
+    keeper.stop()
+    assert taken == [RECORD] * 2
 
 
 def test_the_end_writes_what_is_left(gateway, loop, caplog):

@@ -6,11 +6,13 @@ import io
 import json
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from fastserve.server import access_log, logs
+from fastserve.server.logs import LogSettings
 
 RECORD: dict[str, Any] = {
     "time_ns": 1_790_000_000_250_000_000,
@@ -40,6 +42,8 @@ def stderr(monkeypatch, capsys) -> Callable[[], str]:
     for logger in (logging.getLogger(), logs.LOGGER):
         monkeypatch.setattr(logger, "handlers", [])
         monkeypatch.setattr(logger, "level", logger.level)
+    monkeypatch.setattr(logs._State, "settings", LogSettings())
+    monkeypatch.setattr(logs._State, "is_json", False)
     return lambda: capsys.readouterr().err
 
 
@@ -115,3 +119,47 @@ def test_a_warning_is_coloured_on_a_terminal_alone():
     record = logs.LOGGER.makeRecord("fastserve", 30, "", 0, "careful", (), None)
     assert "\x1b[33mwarning" in logs.TextFormatter(colours=True).format(record)
     assert "\x1b" not in logs.TextFormatter(colours=False).format(record)
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [
+        ("debug", "debug info warning error"),
+        ("info", "info warning error"),
+        ("warning", "warning error"),
+        ("error", "error"),
+    ],
+)
+def test_a_level_shows_itself_and_what_is_worse(stderr, level, shown):
+    logs.configure("text", level)
+    for name in ("debug", "info", "warning", "error"):
+        getattr(logs.LOGGER, name)("said")
+    assert [line.split()[1] for line in stderr().splitlines()] == shown.split()
+
+
+def test_each_severity_can_be_switched_while_it_runs(stderr):
+    logs.configure("text", "info")
+    logs.apply(LogSettings(info=False, warning=True, error=False, verbose_level=1))
+    assert logs.settings().verbose_level == 1
+    for name in ("debug", "info", "warning", "error"):
+        getattr(logs.LOGGER, name)("said")
+    logging.getLogger("asyncio").error("as everybody")
+    assert [line.split()[1] for line in stderr().splitlines()] == ["debug", "warning"]
+    logs.apply(LogSettings(info=False, warning=False, error=False))
+    for name in ("debug", "info", "warning", "error"):
+        getattr(logs.LOGGER, name)("said")
+    assert stderr() == ""
+
+
+def test_an_access_log_is_written_whatever_is_switched_off(stderr):
+    logs.configure("text", "error")
+    access_log.write([RECORD])
+    assert "POST /v2/models/digits/infer" in stderr()
+
+
+def test_text_says_when_in_full_if_asked(stderr):
+    logs.configure("text", "info")
+    logs.apply(LogSettings(has_iso_times=True))
+    logs.info("said")
+    when = stderr().split()[0]
+    assert datetime.fromisoformat(when).tzinfo is not None

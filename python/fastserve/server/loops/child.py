@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import json
 import os
 import pickle
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -25,11 +26,13 @@ from fastserve.control.loading.loader import Loaded, Loader
 from fastserve.errors import Error
 from fastserve.server import logs
 from fastserve.server.front_end import CutOff, FrontEnd
+from fastserve.server.live.loop_settings import LoopSettings
 from fastserve.server.loops.channel import Channel, Message
 from fastserve.server.loops.event_loop import loop_factory, set_switch_interval
 from fastserve.server.loops.tally import LoopStats
 from fastserve.server.routes.responses import error_response
 from fastserve.server.sockets.acceptor import with_connections_that_fit
+from fastserve.server.tracing import entries
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 # Control requests that may wait for the parent; more are turned away.
@@ -82,7 +85,9 @@ class Child:
         self._number = number
         self._serving_map = _core.ServingMap()
         self._loader = Loader(options.model_defaults)
-        self._front_end = FrontEnd(options, self._serving_map, self._forward, self._loop)
+        self._front_end = FrontEnd(
+            options, self._serving_map, self._forward, self._loop, self._forward_traces
+        )
         self._candidates: dict[tuple[str, int], Loaded] = {}  # Loaded, not yet published.
         self._loaded: dict[tuple[str, int], Loaded] = {}
         self._published: set[tuple[str, int]] = set()
@@ -122,6 +127,7 @@ class Child:
         answers: dict[str, Callable[[Message], dict[str, Any]]] = {
             "publish": self._publish,
             "route": self._route,
+            "configure": self._configure,
             "stats": lambda _: self._stats().to_json(),
             "debug": lambda message: {"debug": self._front_end.debug(message.fields["limit"])},
         }
@@ -142,6 +148,18 @@ class Child:
                     self._begin(self._load(message))
                 case kind:
                     self._channel.send("answer", id=message.id, **answers[kind](message))
+
+    def _configure(self, message: Message) -> dict[str, Any]:
+        settings = LoopSettings.from_json(message.fields)
+        logs.apply(settings.log)
+        self._front_end.configure(settings)
+        return {}
+
+    def _forward_traces(self, records: Sequence[Mapping[str, Any]]) -> None:
+        # Its numbers and names alone: who asked is not the trace's business.
+        keys = (*entries.NUMBERS, *entries.TEXTS)
+        chosen = [{key: record[key] for key in keys} for record in records]
+        self._channel.send("traces", json.dumps(chosen).encode())
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

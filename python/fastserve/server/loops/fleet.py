@@ -19,6 +19,7 @@ from fastserve.config.units import format_duration_ns
 from fastserve.errors import Error
 from fastserve.server import logs
 from fastserve.server.front_end import CutOff
+from fastserve.server.live.loop_settings import LoopSettings
 from fastserve.server.loops.backoff import Backoff
 from fastserve.server.loops.member import End, Member
 from fastserve.server.loops.tally import LoopStats, Tally
@@ -70,6 +71,7 @@ class Fleet(Generic[M]):
         self._farewells: set[asyncio.Task[End]] = set()
         self._changed = asyncio.Condition()
         self._is_accepting = False
+        self._settings: LoopSettings | None = None
         self.tally = Tally()
         self.restarts = 0
 
@@ -140,6 +142,17 @@ class Fleet(Generic[M]):
         asked = sorted(self._alive.items(), key=lambda item: item[0].number)
         return list(await asyncio.gather(*(ask(member, state) for member, state in asked)))
 
+    def configure(self, settings: LoopSettings) -> asyncio.Future[None]:
+        """Every loop, and each to come, goes by these soon; done when they do, or do not answer."""
+        self._settings = settings
+        told = [m.configure(settings) for m, state in self._alive.items() if state != "starting"]
+
+        async def answered() -> None:
+            if told:
+                await asyncio.wait(told, timeout=ANSWER_TIMEOUT_S)
+
+        return asyncio.ensure_future(answered())
+
     async def drain(self) -> CutOff:
         """End all loops; what is in flight may finish for the drain timeout."""
         for keeper in self._keepers:
@@ -180,6 +193,8 @@ class Fleet(Generic[M]):
         try:
             await member.start()
             await self._prepare(member)
+            if self._settings is not None:
+                member.configure(self._settings)
             # Nothing is awaited between the last look at what it must have and this.
             slot.member = member
             self._alive[member] = "serving"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fastserve.server.front_end import CutOff
+from fastserve.server.live.loop_settings import LoopSettings
 from fastserve.server.loops.tally import LoopStats
 
 
@@ -46,6 +47,9 @@ class Member(Protocol):
 
     async def debug(self, limit: int) -> dict[str, Any]:
         """Gateway.debug(). As snapshot()."""
+
+    def configure(self, settings: LoopSettings) -> asyncio.Future[Any]:
+        """Told here and now. Done when it goes by these, or ended: nobody need await it."""
 
     def begin_drain(self) -> None:
         """Accept no more, let what is in flight finish, end."""

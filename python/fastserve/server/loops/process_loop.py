@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import pickle
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastserve.config.options import Options
 from fastserve.errors import Error
 from fastserve.server import logs
 from fastserve.server.front_end import CutOff
+from fastserve.server.live.loop_settings import LoopSettings
 from fastserve.server.loops.channel import Channel, Message
 from fastserve.server.loops.member import End, ForwardedRequest
 from fastserve.server.loops.tally import LoopStats
+from fastserve.server.tracing.entries import check
 
 _MODULE = "fastserve.server.loops.child"
 _REAP_TIMEOUT_S = 2.0
@@ -41,6 +44,7 @@ class ProcessLoop:
         options: Options,
         sockets: Sequence[socket.socket],
         on_control: Callable[[ForwardedRequest], None],
+        on_traces: Callable[[Sequence[Mapping[str, Any]]], None] = lambda _: None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.number = number
@@ -51,6 +55,7 @@ class ProcessLoop:
         self._options = options
         self._sockets = sockets
         self._on_control = on_control
+        self._on_traces = on_traces
         self._ids = itertools.count()
         self._waiting: dict[int, asyncio.Future[Message]] = {}
         self._cut_off: CutOff | None = None
@@ -120,6 +125,9 @@ class ProcessLoop:
         """Have requests for labels of a model, or for its default, find what they should."""
         return self._begin("route", name=name, labels=labels, default=default)
 
+    def configure(self, settings: LoopSettings) -> asyncio.Future[Message]:
+        return self._begin("configure", **settings.to_json())
+
     def begin_drain(self) -> None:
         if self._channel is not None:
             self._channel.send("drain")
@@ -168,6 +176,8 @@ class ProcessLoop:
                         waiting.set_result(message)
                 case "control":
                     self._on_control(self._forwarded(message))
+                case "traces":
+                    self._take_traces(message.body)
                 case "leaving":
                     self._part()
                 case "drained":
@@ -180,6 +190,14 @@ class ProcessLoop:
         for answer in list(self._waiting.values()):
             if not answer.done():
                 answer.set_exception(self._gone())
+
+    def _take_traces(self, text: bytes) -> None:
+        try:
+            records = [check(record) for record in json.loads(text)]
+        except (ValueError, TypeError, RecursionError):
+            logs.error(f"loop {self.number} sends traces that are none")
+        else:
+            self._on_traces(records)
 
     def _part(self) -> None:
         if not self.parted.done():

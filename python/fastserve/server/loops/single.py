@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from fastserve.server.front_end import CutOff, FrontEnd
+from fastserve.server.live.loop_settings import LoopSettings
 from fastserve.server.loops.tally import LoopStats
 
 
@@ -23,6 +25,7 @@ class Loops(Protocol):
     async def collect(self) -> LoopStats: ...
     async def debug(self, limit: int) -> list[dict[str, Any]]: ...
     async def drain(self) -> CutOff: ...
+    def configure(self, settings: LoopSettings) -> asyncio.Future[None]: ...
 
 
 class SingleLoop:
@@ -56,6 +59,13 @@ class SingleLoop:
 
     async def debug(self, limit: int) -> list[dict[str, Any]]:
         return [{"loop": 0, "state": "serving", **self._front_end.debug(limit)}]
+
+    def configure(self, settings: LoopSettings) -> asyncio.Future[None]:
+        """Every loop, and each to come, goes by these soon; done when they do, or do not answer."""
+        self._front_end.configure(settings)
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
 
     async def drain(self) -> CutOff:
         return await self._front_end.drain()

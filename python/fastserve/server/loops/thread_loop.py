@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastserve import _core
@@ -14,6 +14,7 @@ from fastserve.config.options import Options
 from fastserve.errors import Error
 from fastserve.server import logs
 from fastserve.server.front_end import CutOff, FrontEnd
+from fastserve.server.live.loop_settings import LoopSettings
 from fastserve.server.loops.event_loop import loop_factory
 from fastserve.server.loops.member import End, ForwardedRequest
 from fastserve.server.loops.tally import LoopStats
@@ -31,6 +32,7 @@ class ThreadLoop:
         serving_map: _core.ServingMap,
         sockets: Sequence[socket.socket],
         on_control: Callable[[ForwardedRequest], None],
+        on_traces: Callable[[Sequence[Mapping[str, Any]]], None] = lambda _: None,
     ) -> None:
         self._parent = asyncio.get_running_loop()
         self.number = number
@@ -41,6 +43,7 @@ class ThreadLoop:
         self._serving_map = serving_map
         self._sockets = sockets
         self._on_control = on_control
+        self._on_traces = on_traces
         self._started: asyncio.Future[None] = self._parent.create_future()
         self._waiting: set[asyncio.Future[Any]] = set()
         # Written by the thread before it says that it has started.
@@ -78,6 +81,27 @@ class ThreadLoop:
             return self._front_end.debug(limit)
 
         return await self._call(shown)
+
+    def configure(self, settings: LoopSettings) -> asyncio.Future[None]:
+        """Its logs are those of the process."""
+        answer: asyncio.Future[None] = self._parent.create_future()
+        if self.ended.done():
+            answer.set_result(None)
+            return answer
+        self._waiting.add(answer)
+
+        def settle(_: asyncio.Future[None]) -> None:
+            self._waiting.discard(answer)
+            answer.exception()  # Else asyncio complains of those that nobody looked at.
+
+        def configure() -> None:
+            self._front_end.configure(settings)
+            self._tell(answer, None, None)
+
+        answer.add_done_callback(settle)
+        with contextlib.suppress(RuntimeError):  # It ends: `ended` will tell.
+            self._loop.call_soon_threadsafe(configure)
+        return answer
 
     def begin_drain(self) -> None:
         if self._started.done() and not self._started.exception():
@@ -149,7 +173,9 @@ class ThreadLoop:
     async def _serve(self) -> CutOff:
         self._loop = asyncio.get_running_loop()
         self._told_to_end = asyncio.Event()
-        self._front_end = FrontEnd(self._options, self._serving_map, self._forward, self._loop)
+        self._front_end = FrontEnd(
+            self._options, self._serving_map, self._forward, self._loop, self._forward_traces
+        )
         self._parent.call_soon_threadsafe(self._started.set_result, None)
         await self._told_to_end.wait()
         return await self._front_end.drain()
@@ -168,6 +194,10 @@ class ThreadLoop:
                 answer.set_exception(error)
 
         self._parent.call_soon_threadsafe(set_it)
+
+    def _forward_traces(self, records: Sequence[Mapping[str, Any]]) -> None:
+        with contextlib.suppress(RuntimeError):  # The process ends.
+            self._parent.call_soon_threadsafe(self._on_traces, records)
 
     def _forward(self, request: _core.ControlRequest) -> None:
         """The router lives on the parent's loop, and the answer goes out on this one."""

@@ -8,7 +8,7 @@ as JSON, and never raises.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from fastserve import __version__
@@ -22,6 +22,10 @@ from fastserve.control.model import Model
 from fastserve.control.model_control import ModelControl
 from fastserve.errors import Error, invalid, not_found
 from fastserve.server import logs
+from fastserve.server.live.live_settings import LiveSettings
+from fastserve.server.routes import table
+from fastserve.server.routes.documents import DocumentRoutes
+from fastserve.server.routes.options import CHANGES, WrongVerb, options, refuse_foreign_page
 from fastserve.server.routes.repository import RepositoryRoutes
 from fastserve.server.routes.responses import (
     INTERNAL,
@@ -35,22 +39,27 @@ from fastserve.server.routes.responses import (
     json_response,
 )
 from fastserve.server.routes.rpcs import RpcRoutes
-from fastserve.server.routes.statistics import WORD, Asked, Count, StatisticsRoutes, parse
+from fastserve.server.routes.settings import SettingsRoutes
+from fastserve.server.routes.statistics import Count, StatisticsRoutes
 
 # What the server does, in the names of the protocol; never what it does not do yet.
 EXTENSIONS = ("classification", "binary_tensor_data", "parameters", "model_configuration")
 REPOSITORY_EXTENSIONS = ("model_repository", "model_repository(unload_dependents)")
-LINKS = ("/v2", "/v2/health/live", "/v2/health/ready", "/metrics")
+LINKS = ("/v2", "/v2/health/live", "/v2/health/ready", "/metrics", "/docs", "/v2/openapi.json")
 # A guess among 200 long names was measured to take 6 ms, 300 times what any other answer takes.
 _GUESS_CHARACTERS_MAX, _GUESS_NAMES_MAX = 100, 20
 _LISTED_MAX = 10
 _SHOWN_NAME_MAX = 100
+_SHOWN_PATH_MAX = 1000
+_OPERATIONS = {name for route in table.ROUTES for name in route.operations.values()}
+Values = dict[str, str]
 
 
 class Router:
     """Threads: the loop's. `render_metrics` answers later: its first call imports a library. So
     does `render_debug`, which asks all loops; without it there is no /debug. `control` loads and
-    unloads models; without it the repository's index is there alone.
+    unloads models; without it the repository's index is there alone. Without `live` nothing can be
+    set while the server runs.
 
     The owner says when the first attempt to load has ended (`is_starting`), and when the end has
     begun (`is_draining`).
@@ -67,38 +76,60 @@ class Router:
         control: ModelControl | None = None,
         mode: str = "none",
         count: Count | None = None,
+        live: LiveSettings | None = None,
+        cors_origins: Collection[str] = (),
     ) -> None:
         self._manager = manager
         self._repository = RepositoryRoutes(manager, control, mode)
         self.statistics = StatisticsRoutes(count)
+        self.settings = SettingsRoutes(live, self._model)
+        self._documents = DocumentRoutes(manager, lambda: {*self._now, *self._later})
         self._rpcs = RpcRoutes(self, self._repository)
         self._extensions = (
             *EXTENSIONS,
             *(REPOSITORY_EXTENSIONS if mode == "explicit" else ()),
             *(("statistics",) if count is not None else ()),
+            *(("trace", "logging") if live is not None else ()),
         )
         self._strict_readiness = strict_readiness
         self._is_served = is_served
-        # Answered some time later.
-        self._later: dict[str, Callable[[ControlRequest, Respond], None]] = {
-            "/metrics": lambda _, respond: render_metrics(respond)
-        }
-        if render_debug is not None:
-            self._later["/debug"] = render_debug
+        self._cors_origins = cors_origins
         self.is_starting = True
         self.is_draining = False
-        self._fixed: dict[str, Callable[[], Response]] = {
-            "/": self._index,
-            "/v2": lambda: json_response(200, self.server_metadata()),
-            "/v2/health/live": self._live,
-            "/v2/health/ready": self._ready,
-            **dict.fromkeys(self._later, self._index),  # Only reached with a wrong verb.
+        self._now = self._answered_now()
+        # Answered some time later.
+        self._later: dict[str, Callable[[ControlRequest, Values, Respond], None]] = {
+            "metrics": lambda _, __, respond: render_metrics(respond),
+            "statistics": lambda _, of, respond: self._render_statistics(of, respond),
+            **dict.fromkeys(
+                (name for name in _OPERATIONS if name.startswith("repository_")),
+                lambda request, _, respond: self._repository.render(request, respond),
+            ),
+            **dict.fromkeys(
+                ("model_load", "model_unload", "model_labels", "model_rollback"),
+                lambda request, _, respond: self._repository.render(request, respond),
+            ),
+            "openapi": lambda _, __, respond: self._documents.render(respond),
         }
-        self._of_models: dict[tuple[str, ...], Callable[[str, str | None], Response]] = {
-            (): lambda *of: json_response(200, self.model_metadata(*of)),
-            ("ready",): self._model_ready,
-            (WORD,): lambda *_: self._index(),  # Only reached with a wrong verb.
-            ("config",): lambda *of: json_response(200, self.model_config(*of)),
+        if live is not None:
+            self._later |= self.settings.operations()
+        if render_debug is not None:
+            self._later["debug"] = lambda request, _, respond: render_debug(request, respond)
+
+    def _answered_now(self) -> dict[str, Callable[[Values], Response]]:
+        def shown(make: Callable[[str, str | None], dict[str, Any]]) -> Callable[..., Response]:
+            return lambda of: json_response(200, make(of["model"], of.get("version")))
+
+        return {
+            "index": lambda _: self._index(),
+            "server_metadata": lambda _: json_response(200, self.server_metadata()),
+            "server_live": lambda _: self._live(),
+            "server_ready": lambda _: self._ready(),
+            "model_metadata": shown(self.model_metadata),
+            "model_config": shown(self.model_config),
+            "model_ready": lambda of: self._model_ready(of["model"], of.get("version")),
+            "infer": lambda of: self.refuse_unplaced(of["model"], of.get("version")),
+            "docs": lambda _: _page(),
         }
 
     def on_control(self, request: ControlRequest) -> None:
@@ -115,67 +146,61 @@ class Router:
                 logs.LOGGER.exception("answering %s %s failed", request.method, request.path)
 
         try:
-            later = self._later.get(request.path)
-            if later is not None and request.method in ("GET", "HEAD"):
-                later(request, respond)
-            elif request.method in ("GET", "HEAD") and (asked := parse(request.path)):
-                self._render_statistics(asked, respond)
-            elif request.method == self._repository.verb(request.path):
-                self._repository.render(request, respond)
+            operation, values = self._find(request.method, request.path)
+            if operation in CHANGES:
+                refuse_foreign_page(request, self._cors_origins)
+            if operation == "OPTIONS":
+                respond(options(request, has_cors=bool(self._cors_origins)))
+            elif (later := self._later.get(operation)) is not None:
+                later(request, values, respond)
             else:
-                respond(self.answer(request.method, request.path))
+                respond(self._now[operation](values))
+        except NotServed as error:
+            respond(error_response(503, error.message, retry_after_s=error.retry_after_s))
+        except WrongVerb as error:
+            respond(error_response(405, error.message, ("Allow", error.allow)))
+        except Error as error:
+            respond(error_response(error.http_status, error.message))
         except Exception:  # noqa: BLE001 The caller is C++ and catches nothing.
             logs.LOGGER.exception("%s %s failed", request.method, request.path)
             respond(error_response(500, INTERNAL))
 
-    def _render_statistics(self, asked: Asked, respond: Respond) -> None:
-        try:
-            version = self.counted_version(asked.name, asked.version)
-            self.statistics.render(asked.name or None, version, respond)
-        except Error as error:
-            respond(error_response(error.http_status, error.message))
+    def _render_statistics(self, of: Values, respond: Respond) -> None:
+        name = of.get("model", "")
+        version = self.counted_version(name, of.get("version"))
+        self.statistics.render(name or None, version, respond)
 
     def drain(self) -> None:
         """The end has begun: this server is not ready any more, and nobody may wait for long."""
         self.is_draining = True
         self._repository.end_waiting()
 
-    def answer(self, method: str, path: str) -> Response:
-        """The response to any request but those that are answered later."""
-        try:
-            allow, route = self._find(path)
-            if method not in allow:
-                return error_response(
-                    405,
-                    f"{method} is not possible at {path}; use {' or '.join(allow)}",
-                    ("Allow", ", ".join(allow)),
-                )
-            return route()
-        except NotServed as error:
-            return error_response(503, error.message, retry_after_s=error.retry_after_s)
-        except Error as error:
-            return error_response(error.http_status, error.message)
+    def _find(self, method: str, path: str) -> tuple[str, Values]:
+        """What is asked for, or OPTIONS. Errors: NOT_FOUND with a hint, WrongVerb."""
+        if method == "OPTIONS" and path == "*":
+            return "OPTIONS", {}
+        found = table.find(path)
+        if found is None or not self._offers(found[0]):
+            raise not_found(f"there is nothing at {path[:_SHOWN_PATH_MAX]}{self._hint(path)}")
+        route, values = found
+        operation = route.operations.get("GET" if method == "HEAD" else method)
+        if method == "OPTIONS":
+            return "OPTIONS", values
+        if operation is None:
+            raise WrongVerb(method, path[:_SHOWN_PATH_MAX], table.verbs(route))
+        return operation, values
 
-    def _find(self, path: str) -> tuple[tuple[str, ...], Callable[[], Response]]:
-        """The verbs that `path` takes, and what answers it. Errors: NOT_FOUND with a hint."""
-        if path in self._fixed:
-            return ("GET", "HEAD"), self._fixed[path]
-        if verb := self._repository.verb(path):
-            return (verb,), self._index  # Only reached with a wrong verb.
+    def _offers(self, route: table.Route) -> bool:
+        return any(name in self._now or name in self._later for name in route.operations.values())
+
+    def _hint(self, path: str) -> str:
         match path.split("/")[1:]:
             case ["v2", "models", name, *rest] if name:
-                version = None
                 if rest[:1] == ["versions"] and len(rest) > 1:
-                    version, rest = rest[1], rest[2:]
-                if rest == ["infer"]:
-                    return ("POST",), lambda: self.refuse_unplaced(name, version)
-                route = self._of_models.get(tuple(rest))
-                if route is not None:
-                    return ("GET", "HEAD"), lambda: route(name, version)
-                near = [f"{path[: len(path) - len('/'.join(rest))]}{word}" for word in _MODEL_WORDS]
-                raise not_found(f"there is nothing at {path}{_guess(path, near)}")
-        guess = _guess(path, list(self._fixed)) or "; / lists what is here"
-        raise not_found(f"there is nothing at {path}{guess}")
+                    rest = rest[2:]
+                stem = path[: len(path) - len("/".join(rest))]
+                return _guess(path, [f"{stem}{word}" for word in table.MODEL_WORDS])
+        return _guess(path, [*LINKS, "/"]) or "; / lists what is here"
 
     # -- Server ------------------------------------------------------------------------------
 
@@ -285,7 +310,10 @@ class Router:
         return json_response(200, {"name": name, "ready": True})
 
 
-_MODEL_WORDS = ("ready", "config", "infer", "stats")
+def _page() -> Response:
+    from fastserve.server.openapi.page import page  # Only people look at it.
+
+    return page()
 
 
 def _version(model: Model, text: str | None) -> int | None:

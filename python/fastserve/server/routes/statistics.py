@@ -25,28 +25,6 @@ from fastserve.server.routes.responses import (
     json_response,
 )
 
-WORD = "stats"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a path asks for. No name: all models."""
-
-    name: str = ""
-    version: str | None = None
-
-
-def parse(path: str) -> Asked | None:
-    """None for a path that asks for no statistics."""
-    match path.split("/")[1:]:
-        case ["v2", "models", word] if word == WORD:
-            return Asked()
-        case ["v2", "models", name, word] if name and word == WORD:
-            return Asked(name)
-        case ["v2", "models", name, "versions", version, word] if name and word == WORD:
-            return Asked(name, version)
-    return None
-
 
 @dataclass(frozen=True)
 class Counted:

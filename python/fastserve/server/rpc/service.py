@@ -44,6 +44,8 @@ class Service:
             "ModelMetadata": self._model_metadata,
             "ModelConfig": self._model_config,
             "ModelStatistics": self._model_statistics,
+            "TraceSetting": self._trace_setting,
+            "LogSettings": self._log_settings,
             "ModelInfer": self._unplaced_inference,
             "RepositoryIndex": self._repository_index,
             "RepositoryModelLoad": self._repository_load,
@@ -107,6 +109,25 @@ class Service:
         version = self._router.counted_version(request.name, request.version)
         found = await self._router.statistics.of(request.name or None, version)
         ParseDict({"model_stats": found}, response)
+
+    # -- Settings ----------------------------------------------------------------------------
+
+    async def _trace_setting(self, request: Any, response: Any) -> None:
+        """A setting without values follows the server's, or what it was started with."""
+        changes = {key: list(setting.value) or None for key, setting in request.settings.items()}
+        shown = await self._router.settings.trace(request.model_name, changes)
+        for key, value in shown.items():
+            values = value if isinstance(value, list) else [value]
+            response.settings[key].value.extend(values)
+
+    async def _log_settings(self, request: Any, response: Any) -> None:
+        changes = {
+            key: getattr(setting, setting.WhichOneof("parameter_choice") or "string_param")
+            for key, setting in request.settings.items()
+        }
+        for key, value in (await self._router.settings.log(changes)).items():
+            field = {bool: "bool_param", int: "uint32_param"}.get(type(value), "string_param")
+            setattr(response.settings[key], field, value)
 
     async def _unplaced_inference(self, request: Any, _: Any) -> None:
         self._router.refuse_unplaced(request.model_name, request.model_version)

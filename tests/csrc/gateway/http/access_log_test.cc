@@ -6,8 +6,8 @@ namespace fastserve {
 namespace {
 
 TEST(AccessLog, DropsAndCountsTheOldestWhenNobodyFetches) {
-  GatewayStats stats;
-  AccessLog log(true, stats);
+  Counter dropped;
+  AccessLog log(true, dropped);
   for (size_t i = 0; i < AccessLog::kRecordsMax + 3; ++i) {
     AccessRecord record;
     record.bytes_in = i;
@@ -16,7 +16,7 @@ TEST(AccessLog, DropsAndCountsTheOldestWhenNobodyFetches) {
   const auto records = log.Take();
   ASSERT_EQ(records.size(), AccessLog::kRecordsMax);
   EXPECT_EQ(records.front().bytes_in, 3u);
-  EXPECT_EQ(stats.access_records_dropped.value(), 3u);
+  EXPECT_EQ(dropped.value(), 3u);
   EXPECT_TRUE(log.Take().empty());
 }
 

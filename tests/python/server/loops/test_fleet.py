@@ -11,6 +11,8 @@ import pytest
 from fastserve.config.options import Options
 from fastserve.errors import Error
 from fastserve.server.front_end import CutOff
+from fastserve.server.live.loop_settings import LoopSettings, TraceRates
+from fastserve.server.logs import LogSettings
 from fastserve.server.loops import fleet as fleets
 from fastserve.server.loops.fleet import Fleet
 from fastserve.server.loops.member import End
@@ -49,6 +51,13 @@ class Puppet:
         if self.is_silent:
             await asyncio.get_running_loop().create_future()
         return {"connections": 1, "limit": limit}
+
+    def configure(self, settings: LoopSettings) -> asyncio.Future[None]:
+        self.said.append(f"trace {settings.trace.of_all}")
+        answer = asyncio.get_running_loop().create_future()
+        if not self.is_silent:
+            answer.set_result(None)
+        return answer
 
     def begin_drain(self) -> None:
         self.said.append("drain")
@@ -116,6 +125,32 @@ def test_a_loop_that_ends_is_replaced_and_prepared_before_it_accepts():
         assert new.said == ["accept"]
         assert theatre.fleet.restarts == 1
         assert theatre.fleet.running() == [new, theatre.made[1]]
+
+    play(2, act)
+
+
+def test_what_is_set_reaches_every_loop_and_each_to_come_before_it_accepts():
+    async def act(theatre: Theatre) -> None:
+        await theatre.fleet.configure(LoopSettings(LogSettings(), TraceRates(1)))
+        await theatre.fleet.start()
+        await theatre.fleet.accept()
+        await theatre.fleet.configure(LoopSettings(LogSettings(), TraceRates(2)))
+        theatre.made[0].end("signal SIGKILL")
+        await theatre.settled(3)
+        assert theatre.made[1].said == ["trace 1", "accept", "trace 2"]
+        assert theatre.made[2].said == ["trace 2", "accept"]
+
+    play(2, act)
+
+
+def test_a_loop_that_hangs_holds_no_setting_up(monkeypatch):
+    monkeypatch.setattr(fleets, "ANSWER_TIMEOUT_S", 0.01)
+
+    async def act(theatre: Theatre) -> None:
+        await theatre.fleet.start()
+        theatre.made[0].is_silent = True
+        await theatre.fleet.configure(LoopSettings(LogSettings(), TraceRates(2)))
+        assert [puppet.said for puppet in theatre.made] == [["trace 2"], ["trace 2"]]
 
     play(2, act)
 

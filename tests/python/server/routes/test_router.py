@@ -30,6 +30,7 @@ class Request:
     method: str
     path: str
     is_grpc: bool = False
+    headers: Sequence[tuple[str, str]] = ()
     answers: list[tuple[int, bytes, Sequence[tuple[str, str]]]] = field(default_factory=list)
 
     def respond(
@@ -89,6 +90,13 @@ def router(*models: Model, strict: bool = False, starting: bool = False) -> Rout
     return made
 
 
+def ask(of: Router, method: str, path: str) -> Response:
+    request = Request(method, path)
+    of.on_control(cast(Any, request))
+    ((status, text, headers),) = request.answers
+    return Response(status, text, headers)
+
+
 @pytest.fixture
 def digits() -> Router:
     return router(model("digits", {1: READY, 3: READY}, present=(1, 2, 3)))
@@ -105,23 +113,24 @@ def header(response: Response, name: str) -> str | None:
 def test_alive_whatever_happens():
     starting = router(model("digits", attempted=False), starting=True)
     starting.drain()
-    assert starting.answer("GET", "/v2/health/live").status == 200
+    assert ask(starting, "GET", "/v2/health/live").status == 200
 
 
 # Ready means that every first attempt has ended, not that every model is there.
 def test_readiness(digits):
-    assert digits.answer("GET", "/v2/health/ready").status == 200
-    assert router(starting=True).answer("GET", "/v2/health/ready").status == 503
+    assert ask(digits, "GET", "/v2/health/ready").status == 200
+    assert ask(router(starting=True), "GET", "/v2/health/ready").status == 503
     failed = model("bad", {1: BROKEN})
-    assert router(failed).answer("GET", "/v2/health/ready").status == 200
-    assert router(failed, strict=True).answer("GET", "/v2/health/ready").status == 503
+    assert ask(router(failed), "GET", "/v2/health/ready").status == 200
+    assert ask(router(failed, strict=True), "GET", "/v2/health/ready").status == 503
     digits.drain()
-    response = digits.answer("GET", "/v2/health/ready")
+    response = ask(digits, "GET", "/v2/health/ready")
     assert (response.status, body(response)) == (503, {"error": "draining", "ready": False})
 
 
 def test_only_what_is_there_is_called_an_extension(digits):
-    assert body(digits.answer("GET", "/v2"))["extensions"] == [
+    assert body(ask(digits, "GET", "/v2"))["extensions"] == [
+        "classification",
         "binary_tensor_data",
         "parameters",
         "model_configuration",
@@ -129,7 +138,7 @@ def test_only_what_is_there_is_called_an_extension(digits):
 
 
 def test_metadata_is_that_of_the_version_or_the_highest(digits):
-    answer = body(digits.answer("GET", "/v2/models/digits"))
+    answer = body(ask(digits, "GET", "/v2/models/digits"))
     assert answer == {
         "name": "digits",
         "versions": ["1", "3"],
@@ -137,9 +146,9 @@ def test_metadata_is_that_of_the_version_or_the_highest(digits):
         "inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, 8, 8]}],
         "outputs": [{"name": "label", "datatype": "INT64", "shape": [-1]}],
     }
-    assert body(digits.answer("GET", "/v2/models/digits/versions/-1")) == answer
-    assert digits.answer("GET", "/v2/models/digits/versions/1").status == 200
-    assert digits.answer("GET", "/v2/models/digits/versions/1/config").status == 200
+    assert body(ask(digits, "GET", "/v2/models/digits/versions/-1")) == answer
+    assert ask(digits, "GET", "/v2/models/digits/versions/1").status == 200
+    assert ask(digits, "GET", "/v2/models/digits/versions/1/config").status == 200
 
 
 @pytest.mark.parametrize(
@@ -180,7 +189,7 @@ def test_metadata_is_that_of_the_version_or_the_highest(digits):
     ],
 )
 def test_what_is_not_there_is_said_with_a_hint(digits, path, status, message):
-    response = digits.answer("GET", path)
+    response = ask(digits, "GET", path)
     assert response.status == status
     assert header(response, "Content-Type") == "application/json"
     if message:
@@ -190,17 +199,17 @@ def test_what_is_not_there_is_said_with_a_hint(digits, path, status, message):
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("POST", "/v2/health/ready", "GET, HEAD"),
-        ("DELETE", "/v2/models/digits", "GET, HEAD"),
-        ("POST", "/metrics", "GET, HEAD"),
-        ("GET", "/v2/repository/index", "POST"),
-        ("DELETE", "/v2/repository/models/digits/load", "POST"),
-        ("GET", "/v2/models/digits/infer", "POST"),
-        ("HEAD", "/v2/models/digits/versions/1/infer", "POST"),
+        ("POST", "/v2/health/ready", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/v2/models/digits", "GET, HEAD, OPTIONS"),
+        ("POST", "/metrics", "GET, HEAD, OPTIONS"),
+        ("GET", "/v2/repository/index", "POST, OPTIONS"),
+        ("DELETE", "/v2/repository/models/digits/load", "POST, OPTIONS"),
+        ("GET", "/v2/models/digits/infer", "POST, OPTIONS"),
+        ("HEAD", "/v2/models/digits/versions/1/infer", "POST, OPTIONS"),
     ],
 )
 def test_a_wrong_verb_is_told_the_right_ones(digits, method, path, allow):
-    response = digits.answer(method, path)
+    response = ask(digits, method, path)
     assert (response.status, header(response, "Allow")) == (405, allow)
     assert method in body(response)["error"]
 
@@ -209,35 +218,35 @@ def test_a_wrong_verb_is_told_the_right_ones(digits, method, path, allow):
 def test_an_inference_for_a_model_that_loads_may_come_again_soon():
     loading = router(model("slow", attempted=False))
     for path in ("/v2/models/slow/infer", "/v2/models/slow/versions/1/infer"):
-        response = loading.answer("POST", path)
+        response = ask(loading, "POST", path)
         assert (response.status, header(response, "Retry-After")) == (503, "1")
         assert "it is loading" in body(response)["error"]
-    assert loading.answer("POST", "/v2/models/slow/versions/9/infer").status == 404
+    assert ask(loading, "POST", "/v2/models/slow/versions/9/infer").status == 404
 
 
 def test_an_inference_for_a_model_that_failed_is_told_the_reason():
     failed = router(model("bad", {1: BROKEN}), model("worse", problem="worse/config.pbtxt:3: no"))
-    response = failed.answer("POST", "/v2/models/bad/versions/1/infer")
+    response = ask(failed, "POST", "/v2/models/bad/versions/1/infer")
     assert response.status == 503
     assert body(response)["error"].endswith("is not served: model.onnx: no ONNX model")
     assert header(response, "Retry-After") == "60"
-    response = failed.answer("POST", "/v2/models/worse/versions/1/infer")
+    response = ask(failed, "POST", "/v2/models/worse/versions/1/infer")
     assert response.status == 503
     assert body(response)["error"].endswith("worse/config.pbtxt:3: no")
 
 
 def test_an_inference_for_a_model_that_was_published_meanwhile_may_come_again(digits):
-    response = digits.answer("POST", "/v2/models/digits/infer")
+    response = ask(digits, "POST", "/v2/models/digits/infer")
     assert (response.status, header(response, "Retry-After")) == (503, "1")
 
 
 def test_a_model_is_ready_unknown_or_says_why_not(digits):
-    assert body(digits.answer("GET", "/v2/models/digits/ready")) == {
+    assert body(ask(digits, "GET", "/v2/models/digits/ready")) == {
         "name": "digits",
         "ready": True,
     }
-    assert digits.answer("GET", "/v2/models/digitz/ready").status == 404
-    response = router(model("bad", {1: BROKEN})).answer("GET", "/v2/models/bad/ready")
+    assert ask(digits, "GET", "/v2/models/digitz/ready").status == 404
+    response = ask(router(model("bad", {1: BROKEN})), "GET", "/v2/models/bad/ready")
     assert response.status == 503
     assert body(response) == {
         "error": "model 'bad' is not served: model.onnx: no ONNX model",
@@ -245,11 +254,11 @@ def test_a_model_is_ready_unknown_or_says_why_not(digits):
         "ready": False,
     }
     digits.drain()
-    assert digits.answer("GET", "/v2/models/digits/ready").status == 503
+    assert ask(digits, "GET", "/v2/models/digits/ready").status == 503
 
 
 def test_the_index_lists_models_with_their_reasons():
-    index = body(router(model("a", {1: READY}), model("b", {1: BROKEN})).answer("GET", "/"))
+    index = body(ask(router(model("a", {1: READY}), model("b", {1: BROKEN})), "GET", "/"))
     assert index["models"]["a"] == {"versions": ["1"], "url": "/v2/models/a"}
     assert index["models"]["b"]["reason"] == "model.onnx: no ONNX model"
     assert "/metrics" in index["links"]
@@ -259,9 +268,9 @@ def test_the_index_lists_models_with_their_reasons():
 def test_a_mistake_among_many_models_gets_a_short_answer():
     many = router(*(model(f"model_{number:04}", {1: READY}) for number in range(1000)))
     for name in ("model_12345", "x" * 10_000):
-        message = body(many.answer("GET", f"/v2/models/{name}"))["error"]
+        message = body(ask(many, "GET", f"/v2/models/{name}"))["error"]
         assert message.endswith("model_0008, model_0009 and 990 more")
-    assert many.answer("GET", "/" + "x" * 10_000).status == 404
+    assert ask(many, "GET", "/" + "x" * 10_000).status == 404
 
 
 def test_each_request_is_answered_once(digits):
@@ -280,7 +289,7 @@ def test_head_is_get(digits):
 
 
 def test_a_route_that_fails_is_a_500_and_nothing_is_raised(digits, monkeypatch, caplog):
-    monkeypatch.setattr(digits, "_find", lambda _: 1 / 0)
+    monkeypatch.setattr(digits, "_find", lambda *_: 1 / 0)
     request = Request("GET", "/v2")
     digits.on_control(cast(Any, request))
     ((status, text, _),) = request.answers
@@ -305,10 +314,10 @@ def test_readiness_ends_when_no_loop_serves():
         is_served=lambda: False,
     )
     made.is_starting = False
-    response = made.answer("GET", "/v2/health/ready")
+    response = ask(made, "GET", "/v2/health/ready")
     assert response.status == 503
     assert body(response)["error"] == "no event loop is serving"
 
 
 def test_without_a_debug_endpoint_there_is_no_debug(digits):
-    assert digits.answer("GET", "/debug").status == 404
+    assert ask(digits, "GET", "/debug").status == 404

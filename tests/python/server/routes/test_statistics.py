@@ -1,21 +1,12 @@
+import asyncio
+
 import pytest
 
-from fastserve.server.routes.statistics import Asked, parse
+from fastserve.errors import Error
+from fastserve.server.routes.statistics import StatisticsRoutes
 
 
-@pytest.mark.parametrize(
-    ("path", "asked"),
-    [
-        ("/v2/models/stats", Asked()),
-        ("/v2/models/m/stats", Asked("m")),
-        ("/v2/models/stats/stats", Asked("stats")),
-        ("/v2/models/m/versions/3/stats", Asked("m", "3")),
-        ("/v2/models/m/versions/stats", None),
-        ("/v2/models//stats", None),
-        ("/v2/models/m", None),
-        ("/v2/stats", None),
-        ("/", None),
-    ],
-)
-def test_paths(path, asked):
-    assert parse(path) == asked
+def test_who_counts_nothing_says_so():
+    with pytest.raises(Error, match="nothing is counted here") as caught:
+        asyncio.run(StatisticsRoutes(None).of(None, None))
+    assert caught.value.code == "UNIMPLEMENTED"

@@ -1,0 +1,30 @@
+"""LoopSettings: what an event loop is told of the settings that change while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fastserve.server.logs import LogSettings
+
+
+@dataclass(frozen=True)
+class TraceRates:
+    """One of so many inferences is traced; 0: none. See _core.Gateway.trace()."""
+
+    of_all: int = 0
+    of_models: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    log: LogSettings
+    trace: TraceRates
+
+    def to_json(self) -> dict[str, Any]:
+        return {"log": asdict(self.log), "trace": asdict(self.trace)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> LoopSettings:
+        return cls(LogSettings(**value["log"]), TraceRates(**value["trace"]))
