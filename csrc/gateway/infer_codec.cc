@@ -138,22 +138,22 @@ Status InferCodec::CheckResponses(const Exchange& exchange) {
 }
 
 Status InferCodec::TakeOutput(Exchange& exchange, const WantedOutput& wanted,
-                              std::span<const ResponseOutput> response,
+                              std::span<const ResponseOutput> response, ResponseOutput* classes,
                               const ResponseOutput** output) {
   const Servable& servable = *exchange.servable;
   const ServedOutput& served = servable.outputs()[wanted.index];
   *output = &response[served.index];
   if (wanted.classification > 0) {
-    const Classes classes = Classify((*output)->tensor, servable.has_batch_dimension(),
-                                     wanted.classification, served.spec.labels);
-    const std::span<std::byte> bytes = exchange.arena.Allocate(classes.bytes.size());
-    if (bytes.size() < classes.bytes.size()) {
+    const Classes made = Classify((*output)->tensor, servable.has_batch_dimension(),
+                                  wanted.classification, served.spec.labels);
+    const std::span<std::byte> bytes = exchange.arena.Allocate(made.bytes.size());
+    if (bytes.size() < made.bytes.size()) {
       return Unavailable("no memory for the classes of '", served.spec.name, "', try again later");
     }
-    std::ranges::copy(std::as_bytes(std::span(classes.bytes)), bytes.begin());
-    classes_.tensor = {.type = DataType::kBytes, .shape = classes.shape, .bytes = bytes};
-    classes_.owner = exchange.arena.OwnerOf(bytes);
-    *output = &classes_;
+    std::ranges::copy(std::as_bytes(std::span(made.bytes)), bytes.begin());
+    classes->tensor = {.type = DataType::kBytes, .shape = made.shape, .bytes = bytes};
+    classes->owner = exchange.arena.OwnerOf(bytes);
+    *output = classes;
   }
   results_.push_back({served.spec.name, (*output)->tensor, wanted.binary});
   return {};
@@ -166,8 +166,9 @@ Status InferCodec::EncodeResponse(Exchange& exchange, EncodedBody* out) {
   out->tensor_bytes = 0;
   out->is_binary = false;
   for (const WantedOutput& wanted : exchange.wanted) {
+    ResponseOutput classes;
     const ResponseOutput* output = nullptr;
-    FS_RETURN_IF_ERROR(TakeOutput(exchange, wanted, exchange.outputs, &output));
+    FS_RETURN_IF_ERROR(TakeOutput(exchange, wanted, exchange.outputs, &classes, &output));
     if (!wanted.binary) continue;
     out->is_binary = true;
     out->tensors.push_back(PartOf(*output));
@@ -191,8 +192,9 @@ Status InferCodec::EncodeMessage(Exchange& exchange, std::span<const ResponseOut
   out->Clear();
   for (const WantedOutput& wanted : exchange.wanted) {
     if (response.empty()) break;  // The end of a stream, without one.
+    ResponseOutput classes;
     const ResponseOutput* output = nullptr;
-    FS_RETURN_IF_ERROR(TakeOutput(exchange, wanted, response, &output));
+    FS_RETURN_IF_ERROR(TakeOutput(exchange, wanted, response, &classes, &output));
     results_.back().binary = true;
     out->tensors.push_back(PartOf(*output));
     out->tensor_bytes += output->tensor.bytes.size();

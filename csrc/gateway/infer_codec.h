@@ -36,6 +36,19 @@ struct EncodedMessage {
   void Clear();
 };
 
+// A message that is shared for its capacity, while one is encoded and sent. Whatever happens, what
+// it refers to is let go at the end.
+class EncodedMessageScope {
+ public:
+  explicit EncodedMessageScope(EncodedMessage& message) : message_(message) {}
+  ~EncodedMessageScope() { message_.Clear(); }
+  EncodedMessageScope(const EncodedMessageScope&) = delete;
+  EncodedMessageScope& operator=(const EncodedMessageScope&) = delete;
+
+ private:
+  EncodedMessage& message_;
+};
+
 class InferCodec {
  public:
   // REST: reads exchange.body and binds it to exchange.servable: request, wanted outputs, id.
@@ -62,17 +75,16 @@ class InferCodec {
   Status DecodeBody(Exchange& exchange);
   Status ChooseOutputs(Exchange& exchange);
   Status BindInputs(Exchange& exchange);
-  // What is said of an output: itself, or its classes, which are built in the exchange's memory.
-  // Good until the next one.
+  // What is said of an output: itself, or `classes`, which are built in the exchange's memory.
   Status TakeOutput(Exchange& exchange, const WantedOutput& wanted,
-                    std::span<const ResponseOutput> response, const ResponseOutput** output);
+                    std::span<const ResponseOutput> response, ResponseOutput* classes,
+                    const ResponseOutput** output);
 
   KserveRestDecoder decoder_;
   KserveGrpcDecoder grpc_decoder_;
   InferBody body_;
   std::vector<NamedInput> inputs_;
   std::vector<InferResultOutput> results_;
-  ResponseOutput classes_;
   ByteWriter json_;
 };
 

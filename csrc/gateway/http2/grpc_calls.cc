@@ -111,6 +111,7 @@ Status GrpcInferStream::Decode() {
 void GrpcInferStream::OnAnswer(Exchange& exchange) {
   Status status = std::move(exchange.end);
   EncodedMessage& answer = message();
+  const EncodedMessageScope scope(answer);
   if (status.ok()) {
     status = InferCodec::CheckResponses(exchange);
     if (status.ok()) status = codec().EncodeMessage(exchange, exchange.outputs, {}, &answer);
@@ -120,7 +121,6 @@ void GrpcInferStream::OnAnswer(Exchange& exchange) {
     Finish(status);
   } else {
     SendMessage(answer);
-    answer.Clear();
     exchange.CountAnswer();
     Finish(Code::kOk, {});
   }

@@ -136,6 +136,7 @@ void GrpcInferStreams::OnDrain() {
 void GrpcInferStreams::SendResponses(Call& call) {
   Exchange& exchange = *call.exchange;
   EncodedMessage& answer = message();
+  const EncodedMessageScope scope(answer);
   while (!exchange.ready.empty()) {
     const StreamedResponses::Response response = std::move(exchange.ready.front());
     exchange.ready.pop_front();
@@ -150,22 +151,20 @@ void GrpcInferStreams::SendResponses(Call& call) {
       return exchange.ready.clear();
     }
     SendMessage(answer);
-    answer.Clear();
   }
 }
 
 void GrpcInferStreams::SendEnd(Call& call) {
   Exchange& exchange = *call.exchange;
+  EncodedMessage& answer = message();
+  const EncodedMessageScope scope(answer);
   if (exchange.end.ok()) {
     if (exchange.servable && exchange.responses > 0) exchange.CountAnswer();
     if (!call.wants_final || call.has_sent_final) return;
-    EncodedMessage& answer = message();
     const GrpcEnvelope envelope{.in_stream = true, .is_final = true};
     if (codec().EncodeMessage(exchange, {}, envelope, &answer).ok()) SendMessage(answer);
-    return answer.Clear();
+    return;
   }
-  EncodedMessage& answer = message();
-  answer.Clear();
   InferResult result{.model_name = {}, .model_version = {}, .id = exchange.id};
   if (exchange.servable) {
     result.model_name = exchange.servable->name();
@@ -173,7 +172,6 @@ void GrpcInferStreams::SendEnd(Call& call) {
   }
   EncodeGrpcStreamError(exchange.end.message(), result, &answer.text);
   SendMessage(answer);
-  answer.Clear();
 }
 
 void GrpcInferStreams::OnSent() {

@@ -163,6 +163,10 @@ void RestStream::Dispatch() {
 void RestStream::OnAnswer(Exchange& exchange) {
   Status status = std::move(exchange.end);
   EncodedBody& body = encoded();
+  struct LetGo {
+    std::vector<OutputPart>& parts;
+    ~LetGo() { parts.clear(); }
+  } const let_go{body.tensors};
   if (status.ok()) {
     status = codec().EncodeResponse(exchange, &body);
     if (!status.ok()) exchange.CountFailure(status.code());
@@ -173,7 +177,6 @@ void RestStream::OnAnswer(Exchange& exchange) {
   if (body.is_binary) head.inference_header_length = body.json.size();
   exchange.CountAnswer();
   Send(head, body.json, body.tensors);
-  body.tensors.clear();  // Owners are let go.
 }
 
 void RestStream::OnLate(Exchange&) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "gateway/fake_loop.h"
+#include "gateway/http2/http2_fixture.h"
 
 namespace {
 
@@ -82,11 +83,14 @@ std::string Chunked(std::string_view target, std::string_view body) {
                 "\r\n", body, "\r\n0\r\n\r\n");
 }
 
+std::string BinaryJson() {
+  return R"({"id":"an id that is longer than a short string","inputs":[{"name":"x","datatype":"FP32",)"
+         R"("shape":[1,2],"parameters":{"binary_data_size":8}}],)"
+         R"("outputs":[{"name":"y","parameters":{"binary_data":true}}]})";
+}
+
 std::string Binary() {
-  const std::string json =
-      R"({"id":"an id that is longer than a short string","inputs":[{"name":"x","datatype":"FP32",)"
-      R"("shape":[1,2],"parameters":{"binary_data_size":8}}],)"
-      R"("outputs":[{"name":"y","parameters":{"binary_data":true}}]})";
+  const std::string json = BinaryJson();
   return Post("/v2/models/m/infer", json + "abcdABCD",
               StrCat("Inference-Header-Content-Length: ", json.size(),
                      "\r\nInference-Timeout-Ms: 60000\r\nFastserve-Timing: 1\r\n"));
@@ -105,6 +109,39 @@ const std::vector<std::string>& Pieces() {
       PostFloats().substr(0, 70),
       PostFloats().substr(70) + Get("/pipelined") + PostFloats() + "GET /half",
       " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+  };
+  return pieces;
+}
+
+// What a client says over HTTP/2, a stream each.
+struct Http2Piece {
+  Http2Fields fields;
+  std::string body;
+  bool goes_on = false;
+};
+const std::vector<Http2Piece>& Http2Pieces() {
+  static const std::string id(3000, 'i');  // Its answer is worth compressing.
+  static const std::vector<Http2Piece> pieces = {
+      {PostFields("/a/path/that/is/longer/than/a/short/string"), "body"},
+      {PostFields("/v2/models/m/infer", {{"fastserve-timing", "1"}}), FloatsJson(1, "id")},
+      {PostFields("/v2/models/m/infer", {{"accept-encoding", "gzip"}}), FloatsJson(1, id)},
+      {PostFields("/v2/models/m/infer",
+                  {{"inference-header-content-length", std::to_string(BinaryJson().size())}}),
+       BinaryJson() + "abcdABCD"},
+      {PostFields("/v2/models/m/infer"), "{"},
+      {GrpcFields("/inference.GRPCInferenceService/ModelInfer", {{"grpc-timeout", "60S"}}),
+       Grpc(proto::FloatsRequest(1, "id"))},
+      {GrpcFields("/inference.GRPCInferenceService/ModelInfer",
+                  {{"grpc-encoding", "gzip"}, {"grpc-accept-encoding", "gzip"}}),
+       Grpc(proto::FloatsRequest(1, id))},
+      {GrpcFields("/inference.GRPCInferenceService/ModelInfer"), Grpc(proto::Bytes(1, "none"))},
+      {GrpcFields("/inference.GRPCInferenceService/ModelInfer"), Grpc("nonsense")},
+      {GrpcFields("/inference.GRPCInferenceService/ModelStreamInfer"),
+       Grpc(proto::FloatsRequest(1)) + Grpc(proto::FloatsRequest(2, id))},
+      {GrpcFields("/inference.GRPCInferenceService/ServerLive"), Grpc("")},
+      {GrpcFields("/grpc.health.v1.Health/Watch"), Grpc(proto::Bytes(1, "m"))},
+      {GrpcFields("/inference.GRPCInferenceService/ModelStreamInfer"),
+       Grpc(proto::FloatsRequest(1)), /*goes_on=*/true},
   };
   return pieces;
 }
@@ -135,6 +172,27 @@ class Conversation {
       Run();
     }
     Run();
+    if (!socket->is_lost) Count([&] { socket->Lose(); });
+    Run();
+    return !socket->is_aborted;
+  }
+
+  // The same over HTTP/2; what it asked last is still under way at its end.
+  bool HoldHttp2(bool leaves) {
+    FakeSocket* const socket = Connect();
+    if (socket == nullptr) return false;
+    Http2Client client;
+    for (const Http2Piece& piece : Http2Pieces()) {
+      client.Request(piece.fields, piece.body, piece.goes_on);
+      for (std::string sent = client.Take(); !sent.empty() && socket->is_open();
+           sent = client.Take()) {
+        Count([&] { socket->Feed(sent); });
+        if (leaves && &piece == &Http2Pieces()[9]) break;
+        Run(socket);
+        client.Receive(socket->Take());
+      }
+      if (leaves && &piece == &Http2Pieces()[9]) break;
+    }
     if (!socket->is_lost) Count([&] { socket->Lose(); });
     Run();
     return !socket->is_aborted;
@@ -186,8 +244,10 @@ class Conversation {
     const Counting counting(true);
     body();
   }
-  void Run() {
+  // Until nothing is under way; `of` is a socket with whose end that is enough.
+  void Run(const FakeSocket* of = nullptr) {
     while (loop_.gateway->in_flight() > 0 || loop_.is_scheduled) {
+      if (of != nullptr && !of->is_open()) break;
       if (std::exchange(loop_.is_scheduled, false)) {
         Count([&] { loop_.gateway->RunModels(); });
       } else {
@@ -200,15 +260,25 @@ class Conversation {
   FakeLoop loop_;
 };
 
-void FailEach(bool leaves, bool for_good) {
+// How many answers were good, over whatever.
+uint64_t Good(Conversation& conversation) {
+  const GatewayStats& stats = conversation.loop().gateway->stats();
+  return stats.responses[200].value() + stats.grpc_responses[0].value();
+}
+
+void FailEach(bool leaves, bool for_good, bool (Conversation::*hold)(bool) = &Conversation::Hold) {
   const ServableHandle model = Serve(EchoBackend(), Named("m"));
   model->WarmUp();
   fails_from = fails_to = SIZE_MAX;
+  uint64_t good = 0;             // Of one that is held to its end.
   for (int i = 0; i < 2; ++i) {  // The first one also makes what is made once.
+    Conversation undisturbed(model);
+    EXPECT_TRUE((undisturbed.*hold)(false));
+    good = Good(undisturbed);
+    EXPECT_EQ(good, hold == &Conversation::Hold ? 9u : 8u);
     allocations = 0;
     Conversation whole(model);
-    EXPECT_TRUE(whole.Hold(leaves));
-    EXPECT_EQ(whole.loop().responses(200), leaves ? 2u : 9u);
+    EXPECT_TRUE((whole.*hold)(leaves));
     whole.ExpectNothingHeld();
   }
   const size_t total = allocations;
@@ -220,13 +290,13 @@ void FailEach(bool leaves, bool for_good) {
     has_failed = false;
     fails_from = i;
     fails_to = for_good ? SIZE_MAX : i + 1;
-    if (!conversation.Hold(leaves)) ++cut_off;
+    if (!(conversation.*hold)(leaves)) ++cut_off;
     fails_from = fails_to = SIZE_MAX;
     EXPECT_TRUE(has_failed);
     conversation.ExpectNothingHeld();
-    const uint64_t answered = conversation.loop().responses(200);
-    EXPECT_TRUE(conversation.Hold(false));
-    EXPECT_EQ(conversation.loop().responses(200), answered + 9);
+    const uint64_t answered = Good(conversation);
+    EXPECT_TRUE((conversation.*hold)(false));
+    EXPECT_EQ(Good(conversation), answered + good);
     conversation.ExpectNothingHeld();
   }
 #ifndef FS_THREAD_SANITIZER
@@ -238,6 +308,19 @@ void FailEach(bool leaves, bool for_good) {
 TEST(GatewayMemory, FailsOnceAndTheNextConnectionIsServed) { FailEach(false, false); }
 
 TEST(GatewayMemory, FailsFromThenOnAndIsThereAgain) { FailEach(false, true); }
+
+TEST(GatewayMemory, FailsOnceOverHttp2AndTheNextConnectionIsServed) {
+  FailEach(false, false, &Conversation::HoldHttp2);
+}
+
+TEST(GatewayMemory, FailsFromThenOnOverHttp2AndIsThereAgain) {
+  FailEach(false, true, &Conversation::HoldHttp2);
+}
+
+TEST(GatewayMemory, FailsAroundAClientOfHttp2ThatLeaves) {
+  FailEach(true, false, &Conversation::HoldHttp2);
+  FailEach(true, true, &Conversation::HoldHttp2);
+}
 
 // The answers of a batch come out of the queue in one chain: one that fails must not take the rest.
 TEST(GatewayMemory, FailsForOneAnswerAndTheOthersAreSent) {
