@@ -90,7 +90,10 @@ void CheckRoundTrip(ContentCoding coding, std::string_view text) {
 
 void CheckChoice(std::string_view list) {
   const AcceptedCoding chosen = ChooseCoding(list);
-  if (chosen.coding == ContentCoding::kIdentity) return FS_CHECK(!chosen.is_only);
+  if (chosen.coding == ContentCoding::kIdentity) {
+    FS_CHECK(!chosen.is_only);
+    return;
+  }
   std::string lower(list);
   std::ranges::transform(lower, lower.begin(), [](char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;

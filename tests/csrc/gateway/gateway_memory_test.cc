@@ -84,7 +84,8 @@ std::string Chunked(std::string_view target, std::string_view body) {
 }
 
 std::string BinaryJson() {
-  return R"({"id":"an id that is longer than a short string","inputs":[{"name":"x","datatype":"FP32",)"
+  return R"({"id":"an id that is longer than a short string","inputs":[{"name":"x",)"
+         R"("datatype":"FP32",)"
          R"("shape":[1,2],"parameters":{"binary_data_size":8}}],)"
          R"("outputs":[{"name":"y","parameters":{"binary_data":true}}]})";
 }
@@ -119,6 +120,8 @@ struct Http2Piece {
   std::string body;
   bool goes_on = false;
 };
+constexpr std::string_view kInferPath = "/inference.GRPCInferenceService/ModelInfer";
+constexpr std::string_view kStreamPath = "/inference.GRPCInferenceService/ModelStreamInfer";
 const std::vector<Http2Piece>& Http2Pieces() {
   static const std::string id(3000, 'i');  // Its answer is worth compressing.
   static const std::vector<Http2Piece> pieces = {
@@ -129,19 +132,15 @@ const std::vector<Http2Piece>& Http2Pieces() {
                   {{"inference-header-content-length", std::to_string(BinaryJson().size())}}),
        BinaryJson() + "abcdABCD"},
       {PostFields("/v2/models/m/infer"), "{"},
-      {GrpcFields("/inference.GRPCInferenceService/ModelInfer", {{"grpc-timeout", "60S"}}),
-       Grpc(proto::FloatsRequest(1, "id"))},
-      {GrpcFields("/inference.GRPCInferenceService/ModelInfer",
-                  {{"grpc-encoding", "gzip"}, {"grpc-accept-encoding", "gzip"}}),
+      {GrpcFields(kInferPath, {{"grpc-timeout", "60S"}}), Grpc(proto::FloatsRequest(1, "id"))},
+      {GrpcFields(kInferPath, {{"grpc-encoding", "gzip"}, {"grpc-accept-encoding", "gzip"}}),
        Grpc(proto::FloatsRequest(1, id))},
-      {GrpcFields("/inference.GRPCInferenceService/ModelInfer"), Grpc(proto::Bytes(1, "none"))},
-      {GrpcFields("/inference.GRPCInferenceService/ModelInfer"), Grpc("nonsense")},
-      {GrpcFields("/inference.GRPCInferenceService/ModelStreamInfer"),
-       Grpc(proto::FloatsRequest(1)) + Grpc(proto::FloatsRequest(2, id))},
+      {GrpcFields(kInferPath), Grpc(proto::Bytes(1, "none"))},
+      {GrpcFields(kInferPath), Grpc("nonsense")},
+      {GrpcFields(kStreamPath), Grpc(proto::FloatsRequest(1)) + Grpc(proto::FloatsRequest(2, id))},
       {GrpcFields("/inference.GRPCInferenceService/ServerLive"), Grpc("")},
       {GrpcFields("/grpc.health.v1.Health/Watch"), Grpc(proto::Bytes(1, "m"))},
-      {GrpcFields("/inference.GRPCInferenceService/ModelStreamInfer"),
-       Grpc(proto::FloatsRequest(1)), /*goes_on=*/true},
+      {GrpcFields(kStreamPath), Grpc(proto::FloatsRequest(1)), /*goes_on=*/true},
   };
   return pieces;
 }
