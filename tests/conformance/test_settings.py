@@ -64,7 +64,10 @@ class Traced:
 
         def is_there() -> bool:
             nonlocal found
-            found = traces_in(path) if path.exists() else []
+            found = []
+            # Not there yet, or just made: nothing is written.
+            with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+                found = traces_in(path)
             return len(found) >= count
 
         self.server.wait_for(is_there, lambda: f"{len(found)} traces in {path}", WRITTEN_S)
