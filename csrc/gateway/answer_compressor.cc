@@ -8,6 +8,7 @@ namespace fastserve {
 
 bool AnswerCompressor::CompressBody(AcceptedCoding accepted, std::string_view body,
                                     std::span<const OutputPart> tensors, ByteWriter* out) {
+  if (accepted.coding == ContentCoding::kIdentity) return false;
   if (!tensors.empty() && !accepted.is_only) return false;
   parts_.assign(1, body);
   for (const OutputPart& tensor : tensors) parts_.push_back(tensor.bytes);
@@ -17,6 +18,7 @@ bool AnswerCompressor::CompressBody(AcceptedCoding accepted, std::string_view bo
 bool AnswerCompressor::CompressMessage(ContentCoding coding, std::string_view text,
                                        std::span<const size_t> cuts,
                                        std::span<const OutputPart> tensors, ByteWriter* out) {
+  if (coding == ContentCoding::kIdentity) return false;
   parts_.clear();
   size_t from = kGrpcPrefixBytes;
   for (size_t i = 0; i < cuts.size(); ++i) {
@@ -29,7 +31,6 @@ bool AnswerCompressor::CompressMessage(ContentCoding coding, std::string_view te
 }
 
 bool AnswerCompressor::Compress(ContentCoding coding, ByteWriter* out) {
-  if (coding == ContentCoding::kIdentity) return false;
   size_t plain = 0;
   for (const std::string_view part : parts_) plain += part.size();
   if (plain < kBytesMin) return false;

@@ -2,9 +2,8 @@
 //
 // It is where the client takes that and it pays: never below a packet's length, never when it comes
 // out longer. Libraries say "gzip, deflate" in each request whoever uses them; so over HTTP the
-// bytes of tensors, which hardly become fewer and cost the loop 10 ms a megabyte, are compressed
-// for those alone that name one coding and no other, as Triton's client does when its user asks for
-// it.
+// bytes of tensors, which hardly become fewer and hold the loop up, are compressed for those alone
+// that name one coding and no other, as Triton's client does when its user asks for it.
 //
 // Threads: confined to the event loop's; one per loop, reused.
 #pragma once

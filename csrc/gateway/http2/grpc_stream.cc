@@ -38,14 +38,12 @@ void GrpcStream::Begin(const Http2Head& head) {
 // Who compresses what it sends gets answers compressed likewise, if it says that it reads them.
 Status GrpcStream::TakeEncoding(const Http2Head& head) {
   const std::string_view name = head.Find("grpc-encoding");
-  const std::optional<ContentCoding> coding = ParseCoding(name);
-  is_unknown_coding_ = !coding;
-  if (!coding) {
+  coding_ = ParseCoding(name);
+  if (!coding_) {
     return Unimplemented("grpc-encoding '", name.substr(0, 40),
                          "' is not available, send messages as they are, as gzip or as deflate");
   }
-  coding_ = *coding;
-  if (ListsCoding(head.Find("grpc-accept-encoding"), coding_)) answer_coding_ = coding_;
+  if (ListsCoding(head.Find("grpc-accept-encoding"), *coding_)) answer_coding_ = *coding_;
   return {};
 }
 
@@ -110,8 +108,9 @@ void GrpcStream::ReadPrefix(std::string_view* data) {
 // Placement before payload: when the first bytes are there they say where the tensors begin.
 void GrpcStream::BeginMessage(std::string_view data) {
   std::optional<uint64_t> before_tensors;
-  if (has_tensors() && !message_prefix_.is_compressed)
+  if (has_tensors() && !message_prefix_.is_compressed) {
     before_tensors = FindRawContents(data.substr(0, message_prefix_.length));
+  }
   is_placed_ = true;
   const Status status = body_.Start(message_prefix_.length, before_tensors);
   if (!status.ok()) Finish(status);
@@ -134,7 +133,7 @@ void GrpcStream::EndMessage() {
   in_message_ = false;
   ++messages_;
   if (message_prefix_.is_compressed) {
-    const Status status = body_.Decompress(coding_, std::nullopt);
+    const Status status = body_.Decompress(*coding_, std::nullopt);
     const bool is_too_large = status.code() == Code::kOutOfRange;
     if (!status.ok()) {
       return Finish(is_too_large ? Code::kResourceExhausted : status.code(), status.message());
@@ -225,7 +224,7 @@ void GrpcStream::Finish(Code code, std::string_view message) {
   }
   fields[count++] = {"grpc-status", GrpcCodeText(code)};
   if (!encoded.empty()) fields[count++] = {"grpc-message", encoded};
-  if (is_unknown_coding_) fields[count++] = {"grpc-accept-encoding", "identity,gzip,deflate"};
+  if (!coding_) fields[count++] = {"grpc-accept-encoding", "identity,gzip,deflate"};
   const std::span<const Http2Field> sent(fields.data(), count);
   has_head_ ? session().End(id_, sent) : session().Answer(id_, sent, /*ends=*/true);
   stats().grpc_responses[static_cast<size_t>(code)].Add();

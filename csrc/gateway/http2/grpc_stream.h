@@ -10,6 +10,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "gateway/http/body_receiver.h"
@@ -84,9 +85,9 @@ class GrpcStream : public Http2Stream {
   std::string pending_;     // Received and not yet taken; as much as the stream's window at most.
   BodyReceiver body_;
   Nanos rpc_deadline_ns_ = kNever;
-  ContentCoding coding_ = ContentCoding::kIdentity;         // Of messages that say so,
-  ContentCoding answer_coding_ = ContentCoding::kIdentity;  // and of their answers.
-  bool is_unknown_coding_ = false;
+  // Of messages that say that they are compressed; nothing for one that we have not.
+  std::optional<ContentCoding> coding_ = ContentCoding::kIdentity;
+  ContentCoding answer_coding_ = ContentCoding::kIdentity;
   bool has_head_ = false;     // Of the answer.
   bool has_end_ = false;      // The client has said all,
   bool is_received_ = false;  // and all of it was taken.

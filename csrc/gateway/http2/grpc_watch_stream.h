@@ -1,9 +1,8 @@
 // GrpcWatchStream: grpc.health.v1.Health/Watch: how a service is, said at once and then whenever it
 // changes, for as long as the client listens.
 //
-// The control plane answers as it answers Check, and is asked again each second: that costs it some
-// microseconds a watcher, and nothing has to know who watches. A server that ends says what is true
-// then, and ends the stream.
+// The control plane answers as it answers Check, and is asked again each second: so nothing there
+// has to know who watches. A server that ends says what is true then, and ends the stream.
 //
 // Threads: confined to the loop's.
 #pragma once

@@ -13,8 +13,7 @@ namespace {
 constexpr int kGzipBits = 16 + MAX_WBITS;
 constexpr int kZlibBits = MAX_WBITS;
 constexpr int kMemoryLevel = 8;  // zlib's default.
-// The fastest: it runs on the event loop, and higher levels take three times as long for a tenth of
-// the bytes.
+// The fastest: it runs on the event loop, and other connections wait.
 constexpr int kLevel = Z_BEST_SPEED;
 constexpr size_t kStepBytes = 64 << 10;
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fastserve.config.model_config import ModelConfig
 from fastserve.control.repository.model_repository import ModelSource
 
-# Of a file; ImageNet's 21,841 names take half a megabyte.
+# Of a file: it is kept in memory, and a million short names fit.
 LABEL_BYTES_MAX = 16 << 20
 
 Labels = Mapping[str, tuple[str, ...]]
@@ -31,13 +31,14 @@ def _read(source: ModelSource, config: ModelConfig, name: str, where: str) -> tu
     try:
         with (source.path / name).open("rb") as file:
             content = file.read(LABEL_BYTES_MAX + 1)
-        text = content.decode()
     except OSError as error:
         raise config.source.wrong(where, f"{shown_as}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise config.source.wrong(where, f"{shown_as}: expected UTF-8") from None
     if len(content) > LABEL_BYTES_MAX:
         raise config.source.wrong(where, f"{shown_as}: expected at most {LABEL_BYTES_MAX} bytes")
-    # As Triton reads it: lines end in "\n" alone, and a carriage return before it is dropped.
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        raise config.source.wrong(where, f"{shown_as}: expected UTF-8") from None
+    # Not splitlines(), which ends a line at more than that: an index would then be another label's.
     lines = text.removesuffix("\n").split("\n") if text else []
     return tuple(line.removesuffix("\r") for line in lines)

@@ -28,6 +28,7 @@ from fastserve.control.repository import inline
 from fastserve.control.state import State
 from fastserve.errors import Error, invalid
 from fastserve.server import logs
+from fastserve.server.routes.bodies import json_object
 from fastserve.server.routes.events import EventRoutes
 from fastserve.server.routes.responses import (
     INTERNAL,
@@ -216,20 +217,8 @@ def _action(path: str) -> tuple[str, str] | None:
 async def _body(text: bytes) -> dict[str, Any]:
     """Errors: INVALID_ARGUMENT."""
     if len(text) > _PARSED_HERE_BYTES_MAX:
-        return await asyncio.to_thread(_parse, text)
-    return _parse(text)
-
-
-def _parse(text: bytes) -> dict[str, Any]:
-    if not text:
-        return {}
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise invalid(f"the body is not JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise invalid("the body: expected a JSON object")
-    return body
+        return await asyncio.to_thread(json_object, text)
+    return json_object(text)
 
 
 def _object(body: dict[str, Any], key: str) -> dict[str, Any]:

@@ -10,13 +10,13 @@ A POST changes what it names, all of it or nothing, and answers as GET would aft
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastserve.errors import Error, invalid
 from fastserve.server import logs
 from fastserve.server.live.live_settings import LiveSettings
+from fastserve.server.routes.bodies import json_object
 from fastserve.server.routes.responses import (
     INTERNAL,
     ControlRequest,
@@ -43,13 +43,13 @@ class SettingsRoutes:
         return {
             "log_get": lambda _, __, respond: self._begin(self.log({}), respond),
             "log_set": lambda request, _, respond: self._begin(
-                self.log(_parse(request.body)), respond
+                self.log(_settings(request.body)), respond
             ),
             "trace_get": lambda _, of, respond: self._begin(
                 self.trace(of.get("model", ""), {}), respond
             ),
             "trace_set": lambda request, of, respond: self._begin(
-                self.trace(of.get("model", ""), _parse(request.body)), respond
+                self.trace(of.get("model", ""), _settings(request.body)), respond
             ),
         }
 
@@ -86,16 +86,8 @@ class SettingsRoutes:
         return self._live
 
 
-def _parse(text: bytes) -> dict[str, Any]:
+def _settings(text: bytes) -> dict[str, Any]:
     """Errors: INVALID_ARGUMENT."""
     if len(text) > _BODY_BYTES_MAX:
         raise invalid(f"the body has {len(text)} bytes; settings need less than {_BODY_BYTES_MAX}")
-    if not text.strip():
-        return {}
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise invalid(f"the body is not JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise invalid("the body: expected a JSON object of settings")
-    return body
+    return json_object(text)
