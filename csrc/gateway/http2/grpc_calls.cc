@@ -62,16 +62,15 @@ GrpcControlAnswer ReadGrpcControlAnswer(int status, std::span<const HttpHeader> 
 
 // -- ModelInfer ----------------------------------------------------------------------------------
 
-GrpcInferStream::GrpcInferStream(Http2Connection& connection, int32_t id, const Http2Head& head)
-    : GrpcStream(connection, id, head) {
-  exchange_ = NewExchange();
+void GrpcInferStream::Begin(const Http2Head& head) {
+  exchange_ = NewExchange().release();
   exchange_->head_bytes = head.bytes;
   exchange_->notes_end = gateway().access_log().enabled();
   if (gateway().access_log().enabled()) {
     exchange_->method = head.method;
     exchange_->path = head.path;
   }
-  Begin(head);
+  GrpcStream::Begin(head);
 }
 
 GrpcInferStream::~GrpcInferStream() { DropExchange(); }
@@ -163,9 +162,11 @@ void GrpcInferStream::DescribeTo(Nanos now, std::vector<InFlightRequest>* out) c
 // -- Everything else -----------------------------------------------------------------------------
 
 GrpcControlStream::GrpcControlStream(Http2Connection& connection, int32_t id, const Http2Head& head)
-    : GrpcStream(connection, id, head), is_stream_(IsStream(path_)) {
+    : GrpcStream(connection, id, head), is_stream_(IsStream(path_)) {}
+
+void GrpcControlStream::Begin(const Http2Head& head) {
   for (const Http2Field& field : head.fields) metadata_.emplace_back(field.name, field.value);
-  Begin(head);
+  GrpcStream::Begin(head);
 }
 
 void GrpcControlStream::OnMessage(BodyReceiver&& message) {

@@ -17,9 +17,11 @@ class GrpcInferStream final : public GrpcStream {
  public:
   static constexpr std::string_view kPath = "/inference.GRPCInferenceService/ModelInfer";
 
-  GrpcInferStream(Http2Connection& connection, int32_t id, const Http2Head& head);
+  GrpcInferStream(Http2Connection& connection, int32_t id, const Http2Head& head)
+      : GrpcStream(connection, id, head) {}
   ~GrpcInferStream() override;
 
+  void Begin(const Http2Head& head) override;
   void DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const override;
 
  private:
@@ -45,6 +47,7 @@ class GrpcControlStream final : public GrpcStream {
  public:
   GrpcControlStream(Http2Connection& connection, int32_t id, const Http2Head& head);
 
+  void Begin(const Http2Head& head) override;
   void DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const override;
 
  private:

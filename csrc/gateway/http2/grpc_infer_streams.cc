@@ -7,9 +7,8 @@
 
 namespace fastserve {
 
-GrpcInferStreams::GrpcInferStreams(Http2Connection& connection, int32_t id, const Http2Head& head)
-    : GrpcStream(connection, id, head) {
-  Begin(head);
+void GrpcInferStreams::Begin(const Http2Head& head) {
+  GrpcStream::Begin(head);
   if (!is_finished()) SendHead();  // Clients wait for it before they say more.
 }
 
@@ -21,8 +20,9 @@ bool GrpcInferStreams::can_take() const {
 }
 
 void GrpcInferStreams::OnMessage(BodyReceiver&& message) {
-  Exchange* const exchange = NewExchange();
-  calls_.push_back({exchange});
+  OwnedExchange owned = NewExchange();
+  calls_.push_back({owned.get()});
+  Exchange* const exchange = owned.release();
   exchange->streams = true;
   exchange->body = std::move(message);
   exchange->received_ns = now();
@@ -84,7 +84,7 @@ void GrpcInferStreams::OnAnswer(Exchange& exchange) {
 void GrpcInferStreams::OnLate(Exchange& exchange) {
   Call* const call = Find(exchange);
   // Its result may still come, to nobody: what is said here needs an exchange of its own.
-  Exchange* const stand_in = NewExchange();
+  OwnedExchange stand_in = NewExchange();
   stand_in->id = exchange.id;
   stand_in->servable = exchange.servable;
   stand_in->is_traced = exchange.is_traced;
@@ -93,7 +93,7 @@ void GrpcInferStreams::OnLate(Exchange& exchange) {
   stand_in->first_byte_ns = exchange.first_byte_ns;
   stand_in->received_ns = exchange.received_ns;
   stand_in->body_bytes = exchange.body_bytes;
-  call->exchange = stand_in;
+  call->exchange = stand_in.release();
   Abandon(&exchange);
   EndCall(call, MakeStatus(Code::kDeadlineExceeded,
                            "the deadline passed while the model ran; its result is dropped"));

@@ -21,9 +21,11 @@ class GrpcInferStreams final : public GrpcStream {
   // Of answers that the client does not take.
   static constexpr size_t kUnsentMax = 4 << 20;
 
-  GrpcInferStreams(Http2Connection& connection, int32_t id, const Http2Head& head);
+  GrpcInferStreams(Http2Connection& connection, int32_t id, const Http2Head& head)
+      : GrpcStream(connection, id, head) {}
   ~GrpcInferStreams() override;
 
+  void Begin(const Http2Head& head) override;
   void OnDrain() override;
   void OnSent() override;
   void DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const override;

@@ -24,15 +24,14 @@ class GrpcStream : public Http2Stream {
  public:
   ~GrpcStream() override { ForgetPending(); }
 
+  // What is wrong with the head is answered.
+  void Begin(const Http2Head& head) override;
   size_t OnData(std::string_view data) final;
   void OnEnd() final;
   void OnTimeout() override;
 
  protected:
   GrpcStream(Http2Connection& connection, int32_t id, const Http2Head& head);
-
-  // What is wrong with the head is answered: to be called when the stream is made.
-  void Begin(const Http2Head& head);
 
   // A message is complete.
   virtual void OnMessage(BodyReceiver&& message) = 0;

@@ -13,11 +13,6 @@ constexpr size_t kAskedBytesMax = 4096;
 
 }  // namespace
 
-GrpcWatchStream::GrpcWatchStream(Http2Connection& connection, int32_t id, const Http2Head& head)
-    : GrpcStream(connection, id, head) {
-  Begin(head);
-}
-
 void GrpcWatchStream::OnMessage(BodyReceiver&& message) {
   const std::span<const std::byte> bytes = message.bytes();
   if (messages_ > 1) return Finish(InvalidArgument("Watch takes exactly one message"));

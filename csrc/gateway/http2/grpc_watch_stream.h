@@ -20,7 +20,8 @@ class GrpcWatchStream final : public GrpcStream {
   // As fine as the gateway's sweep.
   static constexpr Nanos kAskEvery = kSecond;
 
-  GrpcWatchStream(Http2Connection& connection, int32_t id, const Http2Head& head);
+  GrpcWatchStream(Http2Connection& connection, int32_t id, const Http2Head& head)
+      : GrpcStream(connection, id, head) {}
 
   void OnTimeout() override;
   void OnDrain() override;

@@ -17,8 +17,8 @@ Http2Stream::~Http2Stream() {
   EndControl();
 }
 
-Exchange* Http2Stream::NewExchange() {
-  Exchange* const exchange = gateway().NewExchange();
+Http2Stream::OwnedExchange Http2Stream::NewExchange() {
+  OwnedExchange exchange(gateway().NewExchange(), Recycler{this});
   exchange->owner = this;
   exchange->first_byte_ns = first_byte_ns_;
   return exchange;
@@ -101,10 +101,14 @@ InFlightRequest Http2Stream::Describe(const Exchange* exchange, Nanos now) const
 
 std::unique_ptr<Http2Stream> MakeHttp2Stream(Http2Connection& connection, int32_t id,
                                              const Http2Head& head) {
+  std::unique_ptr<Http2Stream> stream;
   if (head.method == "POST" && IsGrpcContentType(head.Find("content-type"))) {
-    return MakeGrpcStream(connection, id, head);
+    stream = MakeGrpcStream(connection, id, head);
+  } else {
+    stream = std::make_unique<RestStream>(connection, id);
   }
-  return std::make_unique<RestStream>(connection, id, head);
+  stream->Begin(head);
+  return stream;
 }
 
 }  // namespace fastserve

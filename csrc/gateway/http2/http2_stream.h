@@ -29,6 +29,9 @@ class Http2Stream : public ExchangeOwner, public ControlOwner {
   Http2Stream(const Http2Stream&) = delete;
   Http2Stream& operator=(const Http2Stream&) = delete;
 
+  // What its head asks for; once, before anything else. Not the constructor's: memory that is
+  // lacking half-way takes the stream with it, and what the stream holds by then.
+  virtual void Begin(const Http2Head& head) = 0;
   // A piece of the body. Returns how much of it the client may send anew; of the rest the stream
   // says so later.
   virtual size_t OnData(std::string_view data) = 0;
@@ -57,9 +60,15 @@ class Http2Stream : public ExchangeOwner, public ControlOwner {
   InferCodec& codec() const { return gateway().codec_; }
   GatewayStats& stats() const { return gateway().stats_; }
 
-  // An exchange of this stream; from here on to the end of this request it is given back by
-  // Recycle, or by Abandon while the scheduler has it.
-  Exchange* NewExchange();
+  struct Recycler {
+    Http2Stream* stream;
+    void operator()(Exchange* exchange) const noexcept { stream->Recycle(exchange); }
+  };
+  using OwnedExchange = std::unique_ptr<Exchange, Recycler>;
+
+  // An exchange of this stream; once it is released, it is given back by Recycle, or by Abandon
+  // while the scheduler has it.
+  OwnedExchange NewExchange();
   void Recycle(Exchange* exchange) noexcept;
   void Abandon(Exchange* exchange) noexcept;
   // From here on it is one of those in flight.
@@ -118,7 +127,7 @@ class Http2Stream : public ExchangeOwner, public ControlOwner {
   bool has_control_ = false;  // It is counted among those in flight.
 };
 
-// What a stream is that a head begins.
+// The stream that a head begins.
 std::unique_ptr<Http2Stream> MakeHttp2Stream(Http2Connection& connection, int32_t id,
                                              const Http2Head& head);
 

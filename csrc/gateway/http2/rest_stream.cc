@@ -46,16 +46,12 @@ std::string Lower(std::string_view name) {
 
 }  // namespace
 
-RestStream::RestStream(Http2Connection& connection, int32_t id, const Http2Head& head)
-    : Http2Stream(connection, id), is_head_request_(head.method == "HEAD") {
-  exchange_ = NewExchange();
-  Begin(head);
-}
-
 RestStream::~RestStream() { DropExchange(); }
 
 void RestStream::Begin(const Http2Head& http2_head) {
   stats().requests.Add();
+  is_head_request_ = http2_head.method == "HEAD";
+  exchange_ = NewExchange().release();
   exchange_->head_bytes = http2_head.bytes;
   if (http2_head.is_too_large) return AnswerError(431, "the request's head is too large");
   const std::string text = Http1HeadOf(http2_head);

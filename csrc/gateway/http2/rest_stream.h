@@ -13,9 +13,10 @@ namespace fastserve {
 
 class RestStream final : public Http2Stream {
  public:
-  RestStream(Http2Connection& connection, int32_t id, const Http2Head& head);
+  RestStream(Http2Connection& connection, int32_t id) : Http2Stream(connection, id) {}
   ~RestStream() override;
 
+  void Begin(const Http2Head& http2_head) override;
   size_t OnData(std::string_view data) override;
   void OnEnd() override;
   void OnTimeout() override;
@@ -28,8 +29,6 @@ class RestStream final : public Http2Stream {
   void OnControlAnswer(int status, std::string_view body,
                        std::span<const HttpHeader> headers) override;
 
-  void Begin(const Http2Head& head);
-  void BeginBody();
   void Dispatch();
   void FailBody(const Status& status);
   void AnswerError(int status, std::string_view message);
