@@ -67,8 +67,9 @@ def program_of(test: Path) -> str:
 
 
 def environment() -> dict[str, str]:
-    """What the programs are told: sanitizer options, and where ONNX Runtime's library is."""
+    """What the programs are told: sanitizer options, where models and ONNX Runtime are."""
     env = dict(SANITIZER_OPTIONS) | dict(os.environ)
+    env.setdefault("FASTSERVE_TEST_MODELS", str(ROOT / "tests" / "models"))
     if not proc.IS_OURS:  # LeakSanitizer looks for its threads there.
         env["ASAN_OPTIONS"] += ":detect_leaks=0"
     spec = importlib.util.find_spec("onnxruntime")  # Found, not imported: that takes 0.1 s.

@@ -20,9 +20,10 @@
 namespace fastserve {
 
 // Stops the test when no library is given. The runner that sets the variable fails on skips.
-#define FS_NEED_LIBRARY()                              \
-  if (std::getenv("FASTSERVE_ORT_LIBRARY") == nullptr) \
-  GTEST_SKIP() << "set FASTSERVE_ORT_LIBRARY to libonnxruntime.so.<version>"
+#define FS_NEED_LIBRARY()                                                      \
+  if (std::getenv("FASTSERVE_ORT_LIBRARY") == nullptr)                         \
+  GTEST_SKIP() << "set FASTSERVE_ORT_LIBRARY to libonnxruntime.so.<version>, " \
+                  "and FASTSERVE_TEST_MODELS to tests/models"
 
 inline std::string LibraryPath() {
   const char* path = std::getenv("FASTSERVE_ORT_LIBRARY");
@@ -30,8 +31,9 @@ inline std::string LibraryPath() {
 }
 
 inline std::string ModelPath(const std::string& file) {
-  const auto tests = std::filesystem::path(__FILE__).parent_path() / "../../../models";
-  return (tests / file).lexically_normal().string();
+  // Not from __FILE__, which a compiler's cache may have made relative.
+  const char* folder = std::getenv("FASTSERVE_TEST_MODELS");
+  return (std::filesystem::path(folder == nullptr ? "" : folder) / file).string();
 }
 
 inline OnnxRuntimeOptions OptionsFor(const std::string& model) {
