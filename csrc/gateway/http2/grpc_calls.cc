@@ -63,7 +63,7 @@ GrpcControlAnswer ReadGrpcControlAnswer(int status, std::span<const HttpHeader> 
 // -- ModelInfer ----------------------------------------------------------------------------------
 
 void GrpcInferStream::Begin(const Http2Head& head) {
-  exchange_ = NewExchange().release();
+  exchange_ = NewExchange();
   exchange_->head_bytes = head.bytes;
   exchange_->notes_end = gateway().access_log().enabled();
   if (gateway().access_log().enabled()) {
@@ -72,8 +72,6 @@ void GrpcInferStream::Begin(const Http2Head& head) {
   }
   GrpcStream::Begin(head);
 }
-
-GrpcInferStream::~GrpcInferStream() { DropExchange(); }
 
 void GrpcInferStream::OnMessage(BodyReceiver&& message) {
   if (messages_ > 1) return Fail(TooMany(path_));
@@ -88,7 +86,7 @@ void GrpcInferStream::OnLastMessage() {
   if (!exchange_->servable) {
     return DispatchControl(MakeRpc(path_, std::move(exchange_->body)));
   }
-  Submit(exchange_);
+  Submit(exchange_.get());
 }
 
 Status GrpcInferStream::Decode() {
@@ -96,7 +94,7 @@ Status GrpcInferStream::Decode() {
   const InferBody& body = codec().body();
   exchange_->servable = FindServable(body.model_name, body.model_version);
   if (!exchange_->servable) return {};
-  BeginTrace(exchange_, "POST", path_);
+  BeginTrace(exchange_.get(), "POST", path_);
   if (rpc_deadline_ns() != kNever) {
     if (rpc_deadline_ns() <= now()) {
       return MakeStatus(Code::kDeadlineExceeded,
@@ -124,13 +122,13 @@ void GrpcInferStream::OnAnswer(Exchange& exchange) {
     Finish(Code::kOk, {});
   }
   RecordAccess(&exchange, 200, bytes_out_);
-  DropExchange();
+  exchange_.reset();
 }
 
 void GrpcInferStream::OnLate(Exchange& exchange) {
   Finish(Code::kDeadlineExceeded, "the deadline passed while the model ran; its result is dropped");
   RecordAccess(&exchange, 200, 0);
-  DropExchange();
+  exchange_.reset();
 }
 
 void GrpcInferStream::OnControlAnswer(int status, std::string_view,
@@ -138,25 +136,19 @@ void GrpcInferStream::OnControlAnswer(int status, std::string_view,
   const GrpcControlAnswer answer = ReadGrpcControlAnswer(status, headers);
   // It was asked why there is no such model: there is no good answer to that.
   Finish(answer.code == Code::kOk ? Code::kInternal : answer.code, answer.message);
-  RecordAccess(exchange_, 200, 0);
-  DropExchange();
+  RecordAccess(exchange_.get(), 200, 0);
+  exchange_.reset();
 }
 
 void GrpcInferStream::Fail(const Status& status) {
   exchange_->CountFailure(status.code());
   Finish(status);
-  RecordAccess(exchange_, 200, 0);
-  DropExchange();
-}
-
-void GrpcInferStream::DropExchange() noexcept {
-  if (exchange_ == nullptr) return;
-  Exchange* const exchange = std::exchange(exchange_, nullptr);
-  exchange->is_submitted ? Abandon(exchange) : Recycle(exchange);
+  RecordAccess(exchange_.get(), 200, 0);
+  exchange_.reset();
 }
 
 void GrpcInferStream::DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const {
-  if (exchange_ != nullptr) out->push_back(Describe(exchange_, now));
+  if (exchange_ != nullptr) out->push_back(Describe(exchange_.get(), now));
 }
 
 // -- Everything else -----------------------------------------------------------------------------

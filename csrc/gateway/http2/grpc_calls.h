@@ -19,7 +19,6 @@ class GrpcInferStream final : public GrpcStream {
 
   GrpcInferStream(Http2Connection& connection, int32_t id, const Http2Head& head)
       : GrpcStream(connection, id, head) {}
-  ~GrpcInferStream() override;
 
   void Begin(const Http2Head& head) override;
   void DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const override;
@@ -35,9 +34,8 @@ class GrpcInferStream final : public GrpcStream {
 
   Status Decode();
   void Fail(const Status& status);
-  void DropExchange() noexcept;
 
-  Exchange* exchange_ = nullptr;
+  OwnedExchange exchange_;
 };
 
 // Any other RPC, and those that exist nowhere: the control plane answers, as a control request of

@@ -12,17 +12,14 @@ void GrpcInferStreams::Begin(const Http2Head& head) {
   if (!is_finished()) SendHead();  // Clients wait for it before they say more.
 }
 
-GrpcInferStreams::~GrpcInferStreams() { DropCalls(); }
-
 bool GrpcInferStreams::can_take() const {
   return !is_draining_ && calls_.size() < kInFlightMax && asked_ == nullptr &&
          session().unsent(id_) < kUnsentMax;
 }
 
 void GrpcInferStreams::OnMessage(BodyReceiver&& message) {
-  OwnedExchange owned = NewExchange();
-  calls_.push_back({owned.get()});
-  Exchange* const exchange = owned.release();
+  calls_.push_back({NewExchange()});
+  Exchange* const exchange = calls_.back().exchange.get();
   exchange->streams = true;
   exchange->body = std::move(message);
   exchange->received_ns = now();
@@ -65,13 +62,14 @@ void GrpcInferStreams::OnLastMessage() {
 }
 
 GrpcInferStreams::Call* GrpcInferStreams::Find(const Exchange& exchange) {
-  const auto found = std::ranges::find(calls_, &exchange, &Call::exchange);
+  const auto found =
+      std::ranges::find(calls_, &exchange, [](const Call& call) { return call.exchange.get(); });
   return found == calls_.end() ? nullptr : &*found;
 }
 
 void GrpcInferStreams::AnswerPart(Exchange& exchange, Nanos now) {
   connection_.SetNow(now);
-  if (!calls_.empty() && calls_.front().exchange == &exchange) {
+  if (!calls_.empty() && calls_.front().exchange.get() == &exchange) {
     Guarded([this] { SendReady(); });
   }
 }
@@ -93,8 +91,7 @@ void GrpcInferStreams::OnLate(Exchange& exchange) {
   stand_in->first_byte_ns = exchange.first_byte_ns;
   stand_in->received_ns = exchange.received_ns;
   stand_in->body_bytes = exchange.body_bytes;
-  call->exchange = stand_in.release();
-  Abandon(&exchange);
+  call->exchange = std::move(stand_in);
   EndCall(call, MakeStatus(Code::kDeadlineExceeded,
                            "the deadline passed while the model ran; its result is dropped"));
   SendReady();
@@ -119,8 +116,7 @@ void GrpcInferStreams::SendReady() {
     SendResponses(call);
     if (!call.has_ended) break;
     SendEnd(call);
-    RecordAccess(call.exchange, 200, std::exchange(bytes_out_, 0));
-    Recycle(call.exchange);
+    RecordAccess(call.exchange.get(), 200, std::exchange(bytes_out_, 0));
     calls_.pop_front();
   }
   if (!calls_.empty()) return;
@@ -178,15 +174,8 @@ void GrpcInferStreams::OnSent() {
   if (can_take()) TakePending();
 }
 
-void GrpcInferStreams::DropCalls() noexcept {
-  for (const Call& call : calls_) {
-    call.exchange->is_submitted ? Abandon(call.exchange) : Recycle(call.exchange);
-  }
-  calls_.clear();
-}
-
 void GrpcInferStreams::DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const {
-  for (const Call& call : calls_) out->push_back(Describe(call.exchange, now));
+  for (const Call& call : calls_) out->push_back(Describe(call.exchange.get(), now));
 }
 
 }  // namespace fastserve

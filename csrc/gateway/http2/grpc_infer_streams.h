@@ -23,7 +23,6 @@ class GrpcInferStreams final : public GrpcStream {
 
   GrpcInferStreams(Http2Connection& connection, int32_t id, const Http2Head& head)
       : GrpcStream(connection, id, head) {}
-  ~GrpcInferStreams() override;
 
   void Begin(const Http2Head& head) override;
   void OnDrain() override;
@@ -33,7 +32,7 @@ class GrpcInferStreams final : public GrpcStream {
  private:
   // One request: with the scheduler, or ended.
   struct Call {
-    Exchange* exchange;
+    OwnedExchange exchange;
     bool wants_final = false;
     bool has_ended = false;
     bool has_sent_final = false;
@@ -57,7 +56,6 @@ class GrpcInferStreams final : public GrpcStream {
   void SendReady();
   void SendResponses(Call& call);
   void SendEnd(Call& call);
-  void DropCalls() noexcept;
 
   std::deque<Call> calls_;
   Exchange* asked_ = nullptr;  // Of a model that is not served: the control plane is asked why.

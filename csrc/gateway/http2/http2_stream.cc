@@ -18,7 +18,7 @@ Http2Stream::~Http2Stream() {
 }
 
 Http2Stream::OwnedExchange Http2Stream::NewExchange() {
-  OwnedExchange exchange(gateway().NewExchange(), Recycler{this});
+  OwnedExchange exchange(gateway().NewExchange(), ExchangeDeleter{this});
   exchange->owner = this;
   exchange->first_byte_ns = first_byte_ns_;
   return exchange;
@@ -30,13 +30,10 @@ void Http2Stream::Submit(Exchange* exchange) {
   gateway().Submit(exchange, now());
 }
 
-void Http2Stream::Recycle(Exchange* exchange) noexcept {
+void Http2Stream::LetGo(Exchange* exchange) noexcept {
+  if (exchange->is_submitted) return gateway().Abandon(exchange);  // Counted until it comes back.
   if (exchange->is_in_flight) --gateway().in_flight_;
   gateway().Recycle(exchange);
-}
-
-void Http2Stream::Abandon(Exchange* exchange) noexcept {
-  gateway().Abandon(exchange);  // Counted until it comes back.
 }
 
 void Http2Stream::RecordAccess(const Exchange* exchange, int status, size_t bytes_out) {

@@ -60,17 +60,14 @@ class Http2Stream : public ExchangeOwner, public ControlOwner {
   InferCodec& codec() const { return gateway().codec_; }
   GatewayStats& stats() const { return gateway().stats_; }
 
-  struct Recycler {
-    Http2Stream* stream;
-    void operator()(Exchange* exchange) const noexcept { stream->Recycle(exchange); }
+  struct ExchangeDeleter {
+    Http2Stream* stream = nullptr;
+    void operator()(Exchange* exchange) const noexcept { stream->LetGo(exchange); }
   };
-  using OwnedExchange = std::unique_ptr<Exchange, Recycler>;
+  using OwnedExchange = std::unique_ptr<Exchange, ExchangeDeleter>;
 
-  // An exchange of this stream; once it is released, it is given back by Recycle, or by Abandon
-  // while the scheduler has it.
+  // An exchange of this stream.
   OwnedExchange NewExchange();
-  void Recycle(Exchange* exchange) noexcept;
-  void Abandon(Exchange* exchange) noexcept;
   // From here on it is one of those in flight.
   void Submit(Exchange* exchange);
   BodyReceiver NewBody() const { return {gateway().admission_, gateway().pool_}; }
@@ -123,6 +120,8 @@ class Http2Stream : public ExchangeOwner, public ControlOwner {
   void AnswerControl(ControlRequest& request, int status, std::string_view body,
                      std::span<const HttpHeader> headers) final;
   void EndControl() noexcept;
+  // To be used again: now, or when the scheduler has done with it.
+  void LetGo(Exchange* exchange) noexcept;
 
   bool has_control_ = false;  // It is counted among those in flight.
 };

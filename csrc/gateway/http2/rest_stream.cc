@@ -46,12 +46,10 @@ std::string Lower(std::string_view name) {
 
 }  // namespace
 
-RestStream::~RestStream() { DropExchange(); }
-
 void RestStream::Begin(const Http2Head& http2_head) {
   stats().requests.Add();
   is_head_request_ = http2_head.method == "HEAD";
-  exchange_ = NewExchange().release();
+  exchange_ = NewExchange();
   exchange_->head_bytes = http2_head.bytes;
   if (http2_head.is_too_large) return AnswerError(431, "the request's head is too large");
   const std::string text = Http1HeadOf(http2_head);
@@ -76,10 +74,10 @@ void RestStream::Begin(const Http2Head& http2_head) {
     exchange_->model_asked = route.model;
     exchange_->notes_end = head.wants_timing || gateway().access_log().enabled();
   }
-  refusal_ = TakeCodings(head, exchange_);
+  refusal_ = TakeCodings(head, exchange_.get());
   if (exchange_->servable) {
-    BeginTrace(exchange_, head.method, PathOf(head.target));
-    if (refusal_.status == 0) refusal_ = TakeInferHead(head, exchange_);
+    BeginTrace(exchange_.get(), head.method, PathOf(head.target));
+    if (refusal_.status == 0) refusal_ = TakeInferHead(head, exchange_.get());
   } else {
     control_ = MakeControlRequest(head, std::move(exchange_->body));
   }
@@ -151,7 +149,7 @@ void RestStream::Dispatch() {
   Status status = exchange.servable ? codec().DecodeRequest(exchange, now())
                                     : Unavailable("model '", exchange.model_asked,
                                                   "' was unloaded while the request arrived");
-  if (status.ok()) return Submit(exchange_);
+  if (status.ok()) return Submit(exchange_.get());
   exchange.CountFailure(status.code());
   AnswerError(HttpStatusOf(status.code()), status.message());
 }
@@ -252,20 +250,14 @@ void RestStream::Send(Http1ResponseHead head, std::string_view body,
     session().End(id_);
   }
   stats().responses[static_cast<size_t>(head.status)].Add();
-  RecordAccess(exchange_, head.status, has_body ? bytes : 0);
+  RecordAccess(exchange_.get(), head.status, has_body ? bytes : 0);
   if (!is_received_) connection_.StopReceiving(id_);
-  DropExchange();
+  exchange_.reset();
   connection_.WantFlush();
 }
 
-void RestStream::DropExchange() noexcept {
-  if (exchange_ == nullptr) return;
-  Exchange* const exchange = std::exchange(exchange_, nullptr);
-  exchange->is_submitted ? Abandon(exchange) : Recycle(exchange);
-}
-
 void RestStream::DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const {
-  if (exchange_ != nullptr || answering_ != nullptr) out->push_back(Describe(exchange_, now));
+  if (exchange_ != nullptr || answering_ != nullptr) out->push_back(Describe(exchange_.get(), now));
 }
 
 }  // namespace fastserve

@@ -14,7 +14,6 @@ namespace fastserve {
 class RestStream final : public Http2Stream {
  public:
   RestStream(Http2Connection& connection, int32_t id) : Http2Stream(connection, id) {}
-  ~RestStream() override;
 
   void Begin(const Http2Head& http2_head) override;
   size_t OnData(std::string_view data) override;
@@ -33,9 +32,8 @@ class RestStream final : public Http2Stream {
   void FailBody(const Status& status);
   void AnswerError(int status, std::string_view message);
   void Send(Http1ResponseHead head, std::string_view body, std::span<const OutputPart> tensors);
-  void DropExchange() noexcept;
 
-  Exchange* exchange_ = nullptr;  // From the head to the answer.
+  OwnedExchange exchange_;  // From the head to the answer.
   std::shared_ptr<ControlRequest> control_;
   std::string model_;  // As the path names it.
   HttpError refusal_{.status = 0, .message = {}};

@@ -19,9 +19,10 @@
 
 namespace fastserve {
 
-// Stops the test when no library is given. The runner that sets the variable fails on skips.
+// Stops the test when it is not told where they are. The runner, which tells it, fails on skips.
 #define FS_NEED_LIBRARY()                                                      \
-  if (std::getenv("FASTSERVE_ORT_LIBRARY") == nullptr)                         \
+  if (std::getenv("FASTSERVE_ORT_LIBRARY") == nullptr ||                       \
+      std::getenv("FASTSERVE_TEST_MODELS") == nullptr)                         \
   GTEST_SKIP() << "set FASTSERVE_ORT_LIBRARY to libonnxruntime.so.<version>, " \
                   "and FASTSERVE_TEST_MODELS to tests/models"
 
