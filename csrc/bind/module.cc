@@ -14,4 +14,5 @@ PYBIND11_MODULE(_core, module) {
   RegisterGateway(module);
   RegisterConnection(module);
   RegisterCalls(module);
+  RegisterClient(module);
 }

@@ -10,6 +10,7 @@ void RegisterServables(pybind11::module_& module);  // Servable, ServingMap
 void RegisterGateway(pybind11::module_& module);    // ControlRequest, Gateway, trim_heap
 void RegisterBuffer(pybind11::module_& module);     // Bytes that the core owns
 void RegisterConnection(pybind11::module_& module);
-void RegisterCalls(pybind11::module_& module);  // Caller, Future
+void RegisterCalls(pybind11::module_& module);   // Caller, Future
+void RegisterClient(pybind11::module_& module);  // ClientRequest, HttpSession, GrpcSession
 
 }  // namespace fastserve::bind

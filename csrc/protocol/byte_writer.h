@@ -61,6 +61,12 @@ class ByteWriter {
     ++size_;
   }
 
+  // Writes over what stands at `at`: a length that is known when what it counts is there.
+  void Overwrite(size_t at, std::string_view text) {
+    FS_CHECK(at <= size_ && text.size() <= size_ - at);
+    std::memcpy(bytes_.get() + at, text.data(), text.size());
+  }
+
   size_t size() const { return size_; }
   size_t capacity() const { return capacity_; }
   std::string_view view() const { return {bytes_.get(), size_}; }

@@ -126,6 +126,21 @@ KserveRestDecoder::~KserveRestDecoder() = default;
 Status KserveRestDecoder::Decode(std::span<const std::byte> body,
                                  std::optional<uint64_t> header_bytes, TensorAllocator& allocator,
                                  InferBody* out) {
+  return DecodeEither(body, header_bytes, allocator, /*is_response=*/false, out);
+}
+
+Status KserveRestDecoder::DecodeResponse(std::span<const std::byte> body,
+                                         std::optional<uint64_t> header_bytes,
+                                         TensorAllocator& allocator, InferBody* out) {
+  Status status = DecodeEither(body, header_bytes, allocator, /*is_response=*/true, out);
+  if (status.ok() || status.code() != Code::kInvalidArgument) return status;
+  return Internal("the server's answer: ", status.message());
+}
+
+Status KserveRestDecoder::DecodeEither(std::span<const std::byte> body,
+                                       std::optional<uint64_t> header_bytes,
+                                       TensorAllocator& allocator, bool is_response,
+                                       InferBody* out) {
   out->Clear();
   scratch_.unescaped.clear();
   scratch_.binary_data_size.clear();
@@ -140,7 +155,7 @@ Status KserveRestDecoder::Decode(std::span<const std::byte> body,
   const auto read = [&]() -> Status {
     JsonObject root;
     FS_RETURN_IF_ERROR(parser_->Open(text, &root));
-    RequestReader reader(text.data() + text.size(), allocator, &scratch_, out);
+    RequestReader reader(text.data() + text.size(), allocator, is_response, &scratch_, out);
     FS_RETURN_IF_ERROR(reader.Read(root));
     return parser_->Close();
   };

@@ -6,6 +6,8 @@
 //   ...
 //   EncodeInferResponse(result, outputs, &out);   // then the bytes of the binary outputs, in order
 //
+// A client's side is DecodeResponse and client/kserve_rest_request.h.
+//
 // A body is JSON, or JSON followed by the raw bytes of the inputs that say so (binary tensor
 // extension), or raw bytes alone (DecodeRawBinary). The codec checks each request against itself;
 // whether names, types and shapes suit a model is the caller's to check, and so is an input that is
@@ -65,7 +67,15 @@ class KserveRestDecoder {
   Status Decode(std::span<const std::byte> body, std::optional<uint64_t> header_bytes,
                 TensorAllocator& allocator, InferBody* out);
 
+  // The same of a response, as a client reads it; its outputs become `out->inputs`. Errors:
+  // INTERNAL, naming the field.
+  Status DecodeResponse(std::span<const std::byte> body, std::optional<uint64_t> header_bytes,
+                        TensorAllocator& allocator, InferBody* out);
+
  private:
+  Status DecodeEither(std::span<const std::byte> body, std::optional<uint64_t> header_bytes,
+                      TensorAllocator& allocator, bool is_response, InferBody* out);
+
   std::unique_ptr<JsonParser> parser_;
   RestScratch scratch_;
 };

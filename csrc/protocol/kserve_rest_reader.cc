@@ -22,9 +22,11 @@ Status SharedMemoryUnimplemented(std::string_view what) {
 
 Status RequestReader::Read(JsonObject& root) {
   FS_RETURN_IF_ERROR(ForEachField(root, "request", [&](const JsonKey& key, JsonValue& member) {
-    return ReadRootField(key.text, member);
+    return is_response_ ? ReadResponseField(key.text, member) : ReadRootField(key.text, member);
   }));
-  if (!has_inputs_) return InvalidArgument("request: 'inputs' is missing");
+  if (!has_inputs_) {
+    return InvalidArgument("request: '", is_response_ ? "outputs" : "inputs", "' is missing");
+  }
   for (size_t i = 0; i < out_.outputs.size(); ++i) {
     out_.outputs[i].binary = scratch_.binary_output[i].value_or(out_.binary_output_default);
   }
@@ -53,6 +55,46 @@ Status RequestReader::ReadRootField(std::string_view key, JsonValue& value) {
     });
   }
   return WalkJson(value, kRootFieldDepth, "request");
+}
+
+Status RequestReader::ReadResponseField(std::string_view key, JsonValue& value) {
+  if (key == "model_name") {
+    FS_RETURN_IF_ERROR(root_keys_.Add(4, "response", key));
+    return ReadString(value, "'model_name'", &out_.model_name);
+  }
+  if (key == "model_version") {
+    FS_RETURN_IF_ERROR(root_keys_.Add(5, "response", key));
+    // KServe's own server says null where there are no versions.
+    if (JsonToken(value).starts_with('n')) return WalkJson(value, kRootFieldDepth, "response");
+    return ReadString(value, "'model_version'", &out_.model_version);
+  }
+  if (key == "id") {
+    if (JsonToken(value).starts_with('n')) return WalkJson(value, kRootFieldDepth, "response");
+    return ReadRootField(key, value);
+  }
+  if (key == "outputs") {
+    FS_RETURN_IF_ERROR(root_keys_.Add(2, "response", key));
+    has_inputs_ = true;
+    return ReadTensorList(value, key, [&](JsonValue& element) { return ReadInput(element); });
+  }
+  if (key == "parameters") {
+    FS_RETURN_IF_ERROR(root_keys_.Add(3, "response", key));
+    if (JsonToken(value).starts_with('n')) return WalkJson(value, kRootFieldDepth, "response");
+    return ReadParameters(value, "response", [&](const JsonKey& name, JsonValue& parameter) {
+      return ReadResponseParameter(name, parameter);
+    });
+  }
+  return WalkJson(value, kRootFieldDepth, "response");
+}
+
+// What a client has no use for (objects, null) is passed over.
+Status RequestReader::ReadResponseParameter(const JsonKey& raw_key, JsonValue& value) {
+  const std::string_view token = JsonToken(value);
+  const char first = token.empty() ? '\0' : token[0];
+  if (first == '{' || first == '[' || first == 'n') {
+    return WalkJson(value, kRootFieldDepth + 1, "response");
+  }
+  return ReadCustomParameter(raw_key, value);
 }
 
 template <typename ReadOne>
@@ -194,6 +236,9 @@ Status RequestReader::ReadInputField(const JsonKey& raw_key, JsonValue& value,
   }
   if (key == "parameters") {
     FS_RETURN_IF_ERROR(fields->keys.Add(3, "inputs", key));
+    if (is_response_ && JsonToken(value).starts_with('n')) {
+      return WalkJson(value, kTensorFieldDepth, "outputs");
+    }
     return ReadInputParameters(value, *fields);
   }
   if (key == "data") {

@@ -1,5 +1,6 @@
-// RequestReader: the walk over the JSON of one inference request, the inner half of
-// KserveRestDecoder (kserve_rest.h), which owns what outlives the walk.
+// RequestReader: the walk over the JSON of one inference request, or of a response, whose outputs
+// look as inputs do; the inner half of KserveRestDecoder (kserve_rest.h), which owns what outlives
+// the walk.
 //
 // Every field is visited, known ones once: a key of ours that appears twice is an error, because
 // two readers of the same bytes would disagree on which one counts.
@@ -50,14 +51,20 @@ struct InputFields {
 // Reads one request; lives for one Decode.
 class RequestReader {
  public:
-  RequestReader(const char* text_end, TensorAllocator& allocator, RestScratch* scratch,
-                InferBody* out)
-      : text_end_(text_end), allocator_(allocator), scratch_(*scratch), out_(*out) {}
+  RequestReader(const char* text_end, TensorAllocator& allocator, bool is_response,
+                RestScratch* scratch, InferBody* out)
+      : text_end_(text_end),
+        allocator_(allocator),
+        is_response_(is_response),
+        scratch_(*scratch),
+        out_(*out) {}
 
   Status Read(JsonObject& root);
 
  private:
   Status ReadRootField(std::string_view key, JsonValue& value);
+  Status ReadResponseField(std::string_view key, JsonValue& value);
+  Status ReadResponseParameter(const JsonKey& raw_key, JsonValue& value);
   Status ReadRequestParameter(const JsonKey& raw_key, JsonValue& value);
   Status ReadSequenceId(JsonValue& value);
   Status ReadCustomParameter(const JsonKey& raw_key, JsonValue& value);
@@ -85,6 +92,7 @@ class RequestReader {
 
   const char* const text_end_;
   TensorAllocator& allocator_;
+  const bool is_response_;
   RestScratch& scratch_;
   InferBody& out_;
   SeenKeys root_keys_;

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from bench.serve import payload
-from fastserve.server.rpc import descriptors
+from fastserve.rpc import descriptors
 
 
 def test_a_binary_request_says_where_its_json_ends():

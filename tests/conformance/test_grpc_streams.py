@@ -124,6 +124,18 @@ def test_an_error_is_said_in_its_place_and_the_stream_goes_on(streamed):
         assert stream.take().get_response().id == "c"
 
 
+def test_who_asks_for_it_gets_an_error_as_the_streams_end(streamed):
+    with Stream(streamed, headers={"triton_grpc_error": "true"}) as stream:
+        stream.ask("one", 1)
+        assert stream.take().as_numpy("y")[0] == 1
+        stream.ask("nope", 1)
+        with pytest.raises(InferenceServerException) as caught:
+            stream.take()
+    assert caught.value.status() == "StatusCode.NOT_FOUND"
+    assert "there is no model 'nope'" in caught.value.message()
+    streamed.check_healthy()
+
+
 def test_a_plain_request_takes_exactly_one_response(streamed):
     with (
         tritonclient.grpc.InferenceServerClient(streamed.address) as client,

@@ -1,8 +1,9 @@
 // The KServe gRPC codec. An input is a ModelInferRequest.
 //
-// Oracles: what was accepted has tensors that are what their types and shapes say, within the
-// message or the allocator's memory; encoded as a response, its fields are where protozero finds
-// them; where tensors begin is said alike of a message and of its beginning.
+// Oracles: what was accepted, as a request or as a response, has tensors that are what their types
+// and shapes say, within the message or the allocator's memory; encoded as a response, its fields
+// are where protozero finds them; where tensors begin is said alike of a message and of its
+// beginning; what a client makes of a request is read as the same request.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -14,6 +15,7 @@
 
 #include "base/check.h"
 #include "limited_allocator.h"
+#include "protocol/client/kserve_grpc_request.h"
 #include "protocol/grpc/grpc_framing.h"
 #include "protocol/grpc/kserve_grpc.h"
 
@@ -54,6 +56,40 @@ void CheckResponse(const InferBody& body, bool in_stream) {
   FS_CHECK_OP(raw, ==, outputs.size());
 }
 
+// A request as our own client writes it.
+void CheckRequest(const InferBody& body) {
+  ByteWriter out;
+  std::vector<size_t> cuts;
+  FS_CHECK(EncodeGrpcInferRequest(body, &out, &cuts).ok());
+  std::string whole;
+  size_t from = 0;
+  for (size_t i = 0; i < cuts.size(); ++i) {
+    whole += out.view().substr(from, cuts[i] - from);
+    const auto bytes = body.inputs[i].tensor.bytes;
+    if (!bytes.empty()) whole.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    from = cuts[i];
+  }
+  whole += out.view().substr(from);
+  LimitedAllocator allocator;
+  KserveGrpcDecoder decoder;
+  InferBody again;
+  const auto message = std::as_bytes(std::span(whole)).subspan(kGrpcPrefixBytes);
+  const Status status = decoder.Decode(message, allocator, &again);
+  if (!status.ok()) {
+    // A client sends its own parameters beside those that the request named.
+    FS_CHECK(body.parameters.size() + 6 > kMaxRequestParameters);
+    return;
+  }
+  FS_CHECK(again.model_name == body.model_name && again.id == body.id);
+  FS_CHECK_OP(again.inputs.size(), ==, body.inputs.size());
+  FS_CHECK_OP(again.outputs.size(), ==, body.outputs.size());
+  FS_CHECK_OP(again.parameters.size(), ==, body.parameters.size());
+  for (size_t i = 0; i < body.inputs.size(); ++i) {
+    FS_CHECK(again.inputs[i].tensor.shape == body.inputs[i].tensor.shape);
+    FS_CHECK(std::ranges::equal(again.inputs[i].tensor.bytes, body.inputs[i].tensor.bytes));
+  }
+}
+
 void CheckBeginnings(std::string_view message) {
   const std::optional<size_t> place = FindRawContents(message);
   if (place) FS_CHECK_OP(*place, <=, message.size());
@@ -73,10 +109,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static_cast<void>(ParseGrpcTimeout(message.substr(0, 12)));
   if (size >= kGrpcPrefixBytes) static_cast<void>(ParseGrpcPrefix(message));
   CheckBeginnings(message);
+  static_cast<void>(ParseGrpcStreamResponse(message));
   LimitedAllocator allocator;
   KserveGrpcDecoder decoder;
   InferBody body;
+  if (decoder.DecodeResponse(std::as_bytes(std::span(message)), allocator, &body).ok()) {
+    for (const InferInput& output : body.inputs) {
+      FS_CHECK(ValidateTensor(output.name, output.tensor).ok());
+    }
+  }
   if (!decoder.Decode(std::as_bytes(std::span(message)), allocator, &body).ok()) return 0;
+  CheckRequest(body);
   for (const InferInput& input : body.inputs) {
     FS_CHECK(ValidateTensor(input.name, input.tensor).ok());
     if (input.tensor.bytes.empty()) continue;

@@ -2,8 +2,8 @@
 // tail.
 //
 // Oracles: what is accepted is JSON to simdjson's DOM parser; what lies behind the body changes
-// nothing; tensors are what their types and shapes say; encoded as a response and decoded again
-// they are the same.
+// nothing; tensors are what their types and shapes say; encoded as a response, or as a client's
+// request, and decoded again they are the same.
 #include <simdjson.h>
 
 #include <algorithm>
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "limited_allocator.h"
+#include "protocol/client/kserve_rest_request.h"
 #include "protocol/kserve_rest.h"
 
 namespace fastserve {
@@ -113,6 +114,44 @@ void CheckRoundTrip(const InferBody& body, bool all_binary) {
   }
 }
 
+// A request as our own client writes it.
+void CheckClientsRequest(const InferBody& body) {
+  ByteWriter out;
+  FS_CHECK(EncodeInferRequest(body, /*binary=*/true, &out).ok());
+  std::string tail;
+  for (const InferInput& input : body.inputs) {
+    const auto bytes = input.tensor.bytes;
+    if (!bytes.empty()) tail.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+  const std::string_view tail_view = tail;
+  Request again;
+  if (!again.Decode(out.view(), &tail_view, ' ').ok()) {
+    // A client sends its own parameters beside those that the request named.
+    FS_CHECK(body.parameters.size() + 6 > kMaxRequestParameters);
+    return;
+  }
+  FS_CHECK(again.body.id == body.id);
+  FS_CHECK_OP(again.body.outputs.size(), ==, body.outputs.size());
+  FS_CHECK_OP(again.body.parameters.size(), ==, body.parameters.size());
+  FS_CHECK_OP(again.body.inputs.size(), ==, body.inputs.size());
+  for (size_t i = 0; i < body.inputs.size(); ++i) {
+    FS_CHECK(std::ranges::equal(again.body.inputs[i].tensor.bytes, body.inputs[i].tensor.bytes));
+  }
+}
+
+// What a client makes of a server's answer.
+void FuzzAnswer(std::string_view json) {
+  const std::unique_ptr<char[]> memory(new char[json.size() + 64]);
+  if (!json.empty()) std::memcpy(memory.get(), json.data(), json.size());
+  LimitedAllocator allocator;
+  KserveRestDecoder decoder;
+  InferBody answer;
+  const auto body = std::as_bytes(std::span(memory.get(), json.size()));
+  if (!decoder.DecodeResponse(body, std::nullopt, allocator, &answer).ok()) return;
+  CheckDomAccepts(json);
+  for (const InferInput& output : answer.inputs) CheckTensor(output.tensor);
+}
+
 void FuzzJson(std::string_view json, const std::string_view* tail) {
   Request request;
   const Status status = request.Decode(json, tail, '1');
@@ -134,6 +173,7 @@ void FuzzJson(std::string_view json, const std::string_view* tail) {
   for (const InferInput& input : request.body.inputs) CheckTensor(input.tensor);
   CheckRoundTrip(request.body, false);
   CheckRoundTrip(request.body, true);
+  CheckClientsRequest(request.body);
 }
 
 void FuzzRawBinary(std::string_view body) {
@@ -171,5 +211,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     FuzzJson(input.substr(0, json_bytes), &tail);
   }
   FuzzRawBinary(input);
+  FuzzAnswer(input);
   return 0;
 }

@@ -213,23 +213,25 @@ bool IsOnHost(PyObject* value) {
   return is_host;
 }
 
-// With gaps, or in another order: numpy takes it and copies.
-Status ReadThroughNumpy(const Numpy& numpy, PyObject* value, const TensorSpec& spec,
-                        NamedInput* input, const Status& why) {
+// With gaps, or in another order: numpy takes it, and copies. `read` (array -> Status) does what is
+// done with the array.
+template <typename Read>
+Status ReadThroughNumpy(PyObject* value, std::string_view name, const Status& why, Read&& read) {
   PyObject* const module = IsOnHost(value) ? PyImport_ImportModule("numpy") : nullptr;
   PyObject* const array =
       module == nullptr ? nullptr : PyObject_CallMethod(module, "from_dlpack", "O", value);
   Py_XDECREF(module);
   if (array == nullptr) {
     PyErr_Clear();
-    return InvalidArgument("input '", spec.name, "': ", why.message());
+    return InvalidArgument("input '", name, "': ", why.message());
   }
-  const Status status = ReadArray(numpy, array, spec, input);
+  const Status status = read(array);
   Py_DECREF(array);
   return status;
 }
 
-Status ReadDlpack(const Numpy& numpy, PyObject* value, const TensorSpec& spec, NamedInput* input) {
+template <typename Read>
+Status ReadDlpack(PyObject* value, std::string_view name, NamedInput* input, Read&& read) {
   PyObject* const capsule = CapsuleOf(value);
   if (capsule == nullptr) return PythonsError();
   Status status;
@@ -245,7 +247,12 @@ Status ReadDlpack(const Numpy& numpy, PyObject* value, const TensorSpec& spec, N
   }
   Py_DECREF(capsule);
   if (status.ok() || PyErr_Occurred() != nullptr) return status;
-  return ReadThroughNumpy(numpy, value, spec, input, status);
+  return ReadThroughNumpy(value, name, status, read);
+}
+
+// A class says what it can, not an object.
+bool HasDlpack(PyObject* value) {
+  return PyObject_HasAttrString(reinterpret_cast<PyObject*>(Py_TYPE(value)), "__dlpack__") != 0;
 }
 
 bool HasNoType(const Numpy& numpy, PyObject* value) {
@@ -259,12 +266,42 @@ Status ReadInput(const Numpy& numpy, PyObject* value, const TensorSpec& spec, Na
   if (spec.type == DataType::kBytes) return ReadStrings(numpy, value, input);
   if (numpy.IsArray(value)) return ReadArray(numpy, value, spec, input);
   if (HasNoType(numpy, value)) return Convert(numpy, value, spec, input);
-  // A class says what it can, not an object.
-  const bool has_dlpack =
-      PyObject_HasAttrString(reinterpret_cast<PyObject*>(Py_TYPE(value)), "__dlpack__") != 0;
-  if (has_dlpack) return ReadDlpack(numpy, value, spec, input);
+  if (HasDlpack(value)) {
+    return ReadDlpack(value, spec.name, input,
+                      [&](PyObject* array) { return ReadArray(numpy, array, spec, input); });
+  }
   if (PyObject_CheckBuffer(value) != 0) return ReadBuffer(numpy, value, spec, input);
   return ReadAny(numpy, value, spec, input);
+}
+
+Status ReadTypedInput(const Numpy& numpy, PyObject* value, NamedInput* input) {
+  TensorSpec spec{.name = std::string(input->name)};
+  if (numpy.IsArray(value)) {
+    PyObject* const dtype = reinterpret_cast<const ArrayFields*>(value)->dtype;
+    const auto& fields = *reinterpret_cast<const DtypeFields*>(dtype);
+    if (std::strchr("OSU", fields.kind) != nullptr) return ReadStrings(numpy, value, input);
+    const std::optional<DataType> type = numpy.TypeOf(fields);
+    if (!type) {
+      return InvalidArgument("input '", input->name, "' has dtype ", TextOf(dtype),
+                             ", which no model takes");
+    }
+    spec.type = *type;
+    return ReadArray(numpy, value, spec, input);
+  }
+  if (HasDlpack(value)) {
+    return ReadDlpack(value, input->name, input,
+                      [&](PyObject* array) { return ReadTypedInput(numpy, array, input); });
+  }
+  PyObject* const made = numpy.Convert(value, nullptr);
+  if (made == nullptr) return PythonsError();
+  // Of strings the value itself is read: numpy's own lose the zeros at their ends.
+  const PyObject* const dtype = reinterpret_cast<const ArrayFields*>(made)->dtype;
+  const bool has_strings =
+      std::strchr("OSU", reinterpret_cast<const DtypeFields*>(dtype)->kind) != nullptr;
+  const Status status =
+      has_strings ? ReadStrings(numpy, value, input) : ReadTypedInput(numpy, made, input);
+  Py_DECREF(made);
+  return status;
 }
 
 }  // namespace fastserve::bind

@@ -29,4 +29,8 @@ namespace fastserve::bind {
 // or an exception is set (raising.h). The datatype may still be another than spec's.
 Status ReadInput(const Numpy& numpy, PyObject* value, const TensorSpec& spec, NamedInput* input);
 
+// The same for a client, which knows no model: the type is the value's own, and numpy's for what
+// has none (1.5 is FP64; str and bytes are BYTES). `input->name` is for messages.
+Status ReadTypedInput(const Numpy& numpy, PyObject* value, NamedInput* input);
+
 }  // namespace fastserve::bind

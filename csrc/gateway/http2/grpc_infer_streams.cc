@@ -8,6 +8,7 @@
 namespace fastserve {
 
 void GrpcInferStreams::Begin(const Http2Head& head) {
+  errors_end_ = head.Find("triton_grpc_error") == "true";
   GrpcStream::Begin(head);
   if (!is_finished()) SendHead();  // Clients wait for it before they say more.
 }
@@ -161,6 +162,7 @@ void GrpcInferStreams::SendEnd(Call& call) {
     if (codec().EncodeMessage(exchange, {}, envelope, &answer).ok()) SendMessage(answer);
     return;
   }
+  if (errors_end_) return Finish(exchange.end);
   InferResult result{.model_name = {}, .model_version = {}, .id = exchange.id};
   if (exchange.servable) {
     result.model_name = exchange.servable->name();

@@ -1,7 +1,8 @@
 // GrpcInferStreams: ModelStreamInfer: many requests and their responses on one stream.
 //
 // Answers keep the order of their requests, whatever order the models take. What goes wrong with a
-// request is said in its place (error_message), and the stream goes on. What a client may send
+// request is said in its place (error_message), and the stream goes on, unless the client asked by
+// Triton's metadata triton_grpc_error for its end, which has a code. What a client may send
 // beyond kInFlightMax requests, or while it does not read its answers, waits in the stream's
 // window.
 //
@@ -60,6 +61,7 @@ class GrpcInferStreams final : public GrpcStream {
   std::deque<Call> calls_;
   Exchange* asked_ = nullptr;  // Of a model that is not served: the control plane is asked why.
   bool has_all_ = false;
+  bool errors_end_ = false;
   bool is_draining_ = false;
 };
 

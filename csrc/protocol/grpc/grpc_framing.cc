@@ -67,6 +67,17 @@ std::optional<int64_t> ParseGrpcTimeout(std::string_view value) {
   return number > kMax / unit ? kMax : number * unit;
 }
 
+std::string FormatGrpcTimeout(int64_t timeout_ns) {
+  constexpr int64_t kMax = 99'999'999;  // Eight digits.
+  constexpr std::string_view kUnits = "numSMH";
+  for (const char unit : kUnits) {
+    const int64_t size = NanosecondsOf(unit);
+    const int64_t number = timeout_ns / size + (timeout_ns % size == 0 ? 0 : 1);
+    if (number <= kMax || unit == kUnits.back()) return StrCat(number, unit);
+  }
+  return {};
+}
+
 std::string EncodeGrpcMessage(std::string_view message) {
   constexpr std::string_view kHex = "0123456789ABCDEF";
   std::string encoded;
@@ -88,6 +99,33 @@ std::string_view GrpcCodeText(Code code) {
   constexpr std::array<std::string_view, 17> kTexts = {
       "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"};
   return kTexts[static_cast<size_t>(code)];
+}
+
+Code ParseGrpcCode(std::string_view text) {
+  for (int code = 0; code <= static_cast<int>(Code::kUnauthenticated); ++code) {
+    if (text == GrpcCodeText(static_cast<Code>(code))) return static_cast<Code>(code);
+  }
+  return Code::kUnknown;
+}
+
+Code GrpcCodeOfHttp(int http_status) {
+  switch (http_status) {
+    case 400:
+      return Code::kInternal;
+    case 401:
+      return Code::kUnauthenticated;
+    case 403:
+      return Code::kPermissionDenied;
+    case 404:
+      return Code::kUnimplemented;
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+      return Code::kUnavailable;
+    default:
+      return Code::kUnknown;
+  }
 }
 
 }  // namespace fastserve

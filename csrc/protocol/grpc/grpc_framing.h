@@ -37,10 +37,19 @@ bool IsGrpcContentType(std::string_view value);
 // for what is none; int64's largest for what does not fit.
 std::optional<int64_t> ParseGrpcTimeout(std::string_view value);
 
+// The reverse: the finest unit in which the time has at most eight digits, rounded up. `timeout_ns`
+// is at least 0.
+std::string FormatGrpcTimeout(int64_t timeout_ns);
+
 // As grpc-message carries it: all but printable ASCII, and '%', as %XX.
 std::string EncodeGrpcMessage(std::string_view message);
 
 // The decimal digits of a code, "13".
 std::string_view GrpcCodeText(Code code);
+// The reverse; UNKNOWN for what is no code, as gRPC's own libraries take it.
+Code ParseGrpcCode(std::string_view text);
+
+// What an answer without grpc-status means: a proxy's, most likely.
+Code GrpcCodeOfHttp(int http_status);
 
 }  // namespace fastserve

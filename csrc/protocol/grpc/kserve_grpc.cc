@@ -1,4 +1,4 @@
-// The first half of the codec: requests.
+// The first half of the codec: what is read.
 #include "protocol/grpc/kserve_grpc.h"
 
 #include <simdjson.h>
@@ -26,16 +26,18 @@ Status SharedMemoryUnimplemented(std::string_view what) {
 
 }  // namespace
 
-// Reads one request; lives for one Decode.
+// Reads one request, or a response, whose outputs look as inputs do; lives for one Decode.
 class GrpcRequestReader {
  public:
-  GrpcRequestReader(KserveGrpcDecoder* scratch, TensorAllocator& allocator, InferBody* out)
-      : scratch_(*scratch), allocator_(allocator), out_(*out) {}
+  GrpcRequestReader(KserveGrpcDecoder* scratch, TensorAllocator& allocator, bool is_response,
+                    InferBody* out)
+      : scratch_(*scratch), allocator_(allocator), is_response_(is_response), out_(*out) {}
 
   Status Read(std::string_view message);
 
  private:
   Status ReadField(protozero::pbf_reader& reader);
+  Status ReadRaw(protozero::pbf_reader& reader);
   Status ReadRequestParameter(const GrpcParameter& parameter);
   Status ReadCustomParameter(const GrpcParameter& parameter);
   Status ReadInput(protozero::pbf_reader reader);
@@ -52,6 +54,7 @@ class GrpcRequestReader {
 
   KserveGrpcDecoder& scratch_;
   TensorAllocator& allocator_;
+  const bool is_response_;
   InferBody& out_;
   size_t parameters_ = 0;
 };
@@ -90,23 +93,30 @@ Status GrpcRequestReader::ReadField(protozero::pbf_reader& reader) {
       }
       return ReadInput(protozero::pbf_reader(reader.get_view()));
     case protozero::tag_and_type(6, Wire::length_delimited):
+      if (is_response_) return ReadRaw(reader);
       if (out_.outputs.size() == kMaxRequestTensors) {
         return InvalidArgument("request: more than ", kMaxRequestTensors, " outputs");
       }
       return ReadOutput(protozero::pbf_reader(reader.get_view()));
     case protozero::tag_and_type(7, Wire::length_delimited):
-      if (scratch_.raw_.size() == kMaxRequestTensors) {
-        return InvalidArgument("request: more than ", kMaxRequestTensors, " raw_input_contents");
-      }
-      scratch_.raw_.push_back(View(reader.get_view()));
-      return {};
+      if (!is_response_) return ReadRaw(reader);
+      [[fallthrough]];
     default:
       reader.skip();
       return {};
   }
 }
 
+Status GrpcRequestReader::ReadRaw(protozero::pbf_reader& reader) {
+  if (scratch_.raw_.size() == kMaxRequestTensors) {
+    return InvalidArgument("request: more than ", kMaxRequestTensors, " raw_input_contents");
+  }
+  scratch_.raw_.push_back(View(reader.get_view()));
+  return {};
+}
+
 Status GrpcRequestReader::ReadRequestParameter(const GrpcParameter& parameter) {
+  if (is_response_) return ReadCustomParameter(parameter);
   const std::string_view key = parameter.key;
   if (key == "binary_data_output") return {};  // Answers are raw, whatever is asked for.
   if (key == "timeout") return ToUint64(parameter, &out_.timeout_us);
@@ -290,22 +300,58 @@ Status GrpcRequestReader::PlaceTensor(size_t index, std::span<const std::string_
 
 Status KserveGrpcDecoder::Decode(std::span<const std::byte> message, TensorAllocator& allocator,
                                  InferBody* out) {
+  return DecodeEither(message, allocator, /*is_response=*/false, out);
+}
+
+Status KserveGrpcDecoder::DecodeResponse(std::span<const std::byte> message,
+                                         TensorAllocator& allocator, InferBody* out) {
+  Status status = DecodeEither(message, allocator, /*is_response=*/true, out);
+  if (status.ok() || status.code() != Code::kInvalidArgument) return status;
+  return Internal("the server's answer: ", status.message());
+}
+
+Status KserveGrpcDecoder::DecodeEither(std::span<const std::byte> message,
+                                       TensorAllocator& allocator, bool is_response,
+                                       InferBody* out) {
   out->Clear();
   out->binary_output_default = true;
   contents_.clear();
   datatypes_.clear();
   raw_.clear();
   try {
-    return GrpcRequestReader(this, allocator, out)
+    return GrpcRequestReader(this, allocator, is_response, out)
         .Read({reinterpret_cast<const char*>(message.data()), message.size()});
   } catch (const protozero::exception& error) {
-    return InvalidArgument("request: the message is no protobuf of ModelInferRequest: ",
+    return InvalidArgument(is_response ? "no protobuf of ModelInferResponse: "
+                                       : "request: the message is no protobuf of "
+                                         "ModelInferRequest: ",
                            error.what());
   }
 }
 
-std::optional<size_t> FindRawContents(std::string_view begin) {
-  constexpr uint32_t kRawInputContents = 7;
+Result<GrpcStreamResponse> ParseGrpcStreamResponse(std::string_view message) {
+  GrpcStreamResponse parsed;
+  try {
+    protozero::pbf_reader reader(message.data(), message.size());
+    while (reader.next()) {
+      switch (reader.tag_and_type()) {
+        case protozero::tag_and_type(1, Wire::length_delimited):
+          parsed.error = View(reader.get_view());
+          break;
+        case protozero::tag_and_type(2, Wire::length_delimited):
+          parsed.response = View(reader.get_view());
+          break;
+        default:
+          reader.skip();
+      }
+    }
+  } catch (const protozero::exception& error) {
+    return Internal("the server's answer: no protobuf of ModelStreamInferResponse: ", error.what());
+  }
+  return parsed;
+}
+
+std::optional<size_t> FindRawContents(std::string_view begin, uint32_t field) {
   const char* at = begin.data();
   const char* const end = at + begin.size();
   try {
@@ -313,7 +359,7 @@ std::optional<size_t> FindRawContents(std::string_view begin) {
       const uint64_t key = protozero::decode_varint(&at, end);
       if ((key & 7) != static_cast<uint64_t>(Wire::length_delimited)) return std::nullopt;
       const uint64_t length = protozero::decode_varint(&at, end);
-      if (key >> 3 == kRawInputContents) return static_cast<size_t>(at - begin.data());
+      if (key >> 3 == field) return static_cast<size_t>(at - begin.data());
       if (length > static_cast<size_t>(end - at)) return std::nullopt;
       at += length;
     }

@@ -10,7 +10,8 @@
 // built in the allocator's memory. As in the REST codec each request is checked against itself, and
 // whether it suits a model is the caller's to check.
 //
-// Answers carry raw contents alone, as Triton's do: every client reads those first.
+// Answers carry raw contents alone, as Triton's do: every client reads those first. A client's side
+// is DecodeResponse and client/kserve_grpc_request.h.
 //
 // Lifetime: as InferBody's of the REST codec; the message must outlive what was read from it.
 // Source: Open Inference Protocol v2 (gRPC), Triton's grpc_service.proto; field numbers are there.
@@ -18,6 +19,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -36,8 +38,15 @@ class KserveGrpcDecoder {
   // RESOURCE_EXHAUSTED when the allocator gives nothing. `*out` is then unspecified.
   Status Decode(std::span<const std::byte> message, TensorAllocator& allocator, InferBody* out);
 
+  // Of a ModelInferResponse; its outputs become `out->inputs`. Errors: INTERNAL, naming the field.
+  Status DecodeResponse(std::span<const std::byte> message, TensorAllocator& allocator,
+                        InferBody* out);
+
  private:
   friend class GrpcRequestReader;
+
+  Status DecodeEither(std::span<const std::byte> message, TensorAllocator& allocator,
+                      bool is_response, InferBody* out);
 
   // Typed contents of an input, each time that the field came.
   struct Contents {
@@ -50,9 +59,20 @@ class KserveGrpcDecoder {
   std::vector<std::string_view> raw_;
 };
 
-// Where the bytes of the first raw contents begin in a message of which `begin` is the beginning.
-// Nothing if that is not to be seen there.
-std::optional<size_t> FindRawContents(std::string_view begin);
+// The fields of raw contents.
+inline constexpr uint32_t kRawInputContents = 7;
+inline constexpr uint32_t kRawOutputContents = 6;
+
+// Where the bytes of the first raw contents, of that field, begin in a message of which `begin` is
+// the beginning. Nothing if that is not to be seen there.
+std::optional<size_t> FindRawContents(std::string_view begin, uint32_t field = kRawInputContents);
+
+// A ModelStreamInferResponse, taken apart. Errors: INTERNAL for what is none.
+struct GrpcStreamResponse {
+  std::string_view error;     // "" when there is none.
+  std::string_view response;  // A ModelInferResponse; may be empty.
+};
+Result<GrpcStreamResponse> ParseGrpcStreamResponse(std::string_view message);
 
 // Around a response.
 struct GrpcEnvelope {

@@ -16,7 +16,6 @@ constexpr uint32_t kId = 3;
 constexpr uint32_t kParameters = 4;
 constexpr std::string_view kFinalResponse = "triton_final_response";
 constexpr uint32_t kOutputs = 5;
-constexpr uint32_t kRawOutputContents = 6;
 // InferOutputTensor.
 constexpr uint32_t kName = 1;
 constexpr uint32_t kDatatype = 2;

@@ -62,7 +62,7 @@ void Http2Session::State::AddField(std::string_view name, std::string_view value
   head_places_.push_back({at, at + name.size(), head_text_.size()});
 }
 
-void Http2Session::State::EndHead(const nghttp2_frame& frame) {
+Http2Head Http2Session::State::TakeHead(const nghttp2_frame& frame) {
   Http2Head head;
   head_fields_.clear();
   const std::string_view text = head_text_;
@@ -79,12 +79,19 @@ void Http2Session::State::EndHead(const nghttp2_frame& frame) {
       head.scheme = value;
     } else if (name == ":authority") {
       head.authority = value;
+    } else if (name == ":status") {
+      head.status = value;
     }
   }
   head.fields = head_fields_;
   head.bytes = head_bytes_;
   head.is_too_large = head_is_too_large_;
   head.ends = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+  return head;
+}
+
+void Http2Session::State::EndRequestHead(const nghttp2_frame& frame) {
+  const Http2Head head = TakeHead(frame);
   Http2StreamState* const state = NewState();
   if (nghttp2_session_set_stream_user_data(session_.get(), frame.hd.stream_id, state) != 0) {
     idle_.push_back(state);  // It is gone already.
@@ -93,6 +100,11 @@ void Http2Session::State::EndHead(const nghttp2_frame& frame) {
   ++streams;
   state->context = events_.OnHead(frame.hd.stream_id, head);
   state->has_context = true;
+}
+
+void Http2Session::State::EndAnswerHead(const nghttp2_frame& frame) {
+  const Http2StreamState* const state = Find(frame.hd.stream_id);
+  if (state != nullptr) events_.OnAnswer(frame.hd.stream_id, state->context, TakeHead(frame));
 }
 
 Http2StreamState* Http2Session::State::NewState() {
@@ -108,7 +120,8 @@ Http2StreamState* Http2Session::State::NewState() {
 
 void Http2Session::State::OnFrame(const nghttp2_frame& frame) {
   const bool is_head = frame.hd.type == NGHTTP2_HEADERS;
-  if (is_head && frame.headers.cat == NGHTTP2_HCAT_REQUEST) return EndHead(frame);
+  if (is_head && frame.headers.cat == NGHTTP2_HCAT_REQUEST) return EndRequestHead(frame);
+  if (is_head && options_.is_client) EndAnswerHead(frame);
   if (!is_head && frame.hd.type != NGHTTP2_DATA) return;
   if ((frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return;
   Http2StreamState* const state = Find(frame.hd.stream_id);
@@ -139,27 +152,68 @@ Status Http2Session::State::Receive(std::string_view data) {
                          nghttp2_strerror(static_cast<int>(taken)));
 }
 
-void Http2Session::State::Answer(int32_t stream, std::span<const Http2Field> fields, bool ends) {
-  Http2StreamState* const state = Find(stream);
-  if (state == nullptr || state->is_answered) return;
-  state->is_answered = true;
-  std::vector<nghttp2_nv> copied;
-  std::array<nghttp2_nv, 8> few;
-  std::span<nghttp2_nv> nv(few.data(), std::min(fields.size(), few.size()));
-  if (fields.size() > few.size()) {
-    copied.resize(fields.size());
-    nv = copied;
+// Fields as nghttp2 wants them.
+class Http2Session::State::NameValues {
+ public:
+  explicit NameValues(std::span<const Http2Field> fields)
+      : nv_(few_.data(), std::min(fields.size(), few_.size())) {
+    if (fields.size() > few_.size()) {
+      many_.resize(fields.size());
+      nv_ = many_;
+    }
+    for (size_t i = 0; i < fields.size(); ++i) nv_[i] = ToNv(fields[i].name, fields[i].value);
   }
-  for (size_t i = 0; i < fields.size(); ++i) nv[i] = ToNv(fields[i].name, fields[i].value);
+  const nghttp2_nv* data() const { return nv_.data(); }
+  size_t size() const { return nv_.size(); }
+
+ private:
+  std::array<nghttp2_nv, 8> few_;
+  std::vector<nghttp2_nv> many_;
+  std::span<nghttp2_nv> nv_;
+};
+
+nghttp2_data_provider Http2Session::State::ProviderOf(Http2StreamState* state) {
   nghttp2_data_provider provider;
   provider.source.ptr = state;
   provider.read_callback = [](nghttp2_session*, int32_t id, uint8_t*, size_t length,
                               uint32_t* flags, nghttp2_data_source* source, void* self) {
     return Self(self).ReadData(id, *static_cast<Http2StreamState*>(source->ptr), length, flags);
   };
-  const int failed = nghttp2_submit_response(session_.get(), stream, nv.data(), nv.size(),
-                                             ends ? nullptr : &provider);
-  Check(failed);
+  return provider;
+}
+
+void Http2Session::State::Answer(int32_t stream, std::span<const Http2Field> fields, bool ends) {
+  Http2StreamState* const state = Find(stream);
+  if (state == nullptr || state->is_answered) return;
+  state->is_answered = true;
+  const NameValues nv(fields);
+  const nghttp2_data_provider provider = ProviderOf(state);
+  Check(nghttp2_submit_response(session_.get(), stream, nv.data(), nv.size(),
+                                ends ? nullptr : &provider));
+}
+
+// Sent at once: until then nghttp2 does not know the stream, and nothing could be written to it.
+Result<int32_t> Http2Session::State::Request(std::span<const Http2Field> fields, void* context,
+                                             Http2Output* output) {
+  if (nghttp2_session_check_request_allowed(session_.get()) == 0) {
+    return Unavailable("this HTTP/2 connection takes no more requests");
+  }
+  const NameValues nv(fields);
+  Http2StreamState* const state = NewState();
+  state->context = context;
+  state->has_context = true;
+  const nghttp2_data_provider provider = ProviderOf(state);
+  const int32_t stream =
+      nghttp2_submit_request(session_.get(), nullptr, nv.data(), nv.size(), &provider, state);
+  if (stream < 0) {
+    state->Clear();
+    idle_.push_back(state);
+    if (stream == NGHTTP2_ERR_NOMEM) return OutOfMemory();
+    return Unavailable("HTTP/2: ", nghttp2_strerror(stream));
+  }
+  ++streams;
+  FS_RETURN_IF_ERROR(Send(output));
+  return stream;
 }
 
 void Http2Session::State::Write(int32_t stream, std::string_view data, const BufferRef& owner) {
@@ -250,6 +304,17 @@ void Http2Session::Consume(int32_t stream, size_t bytes) {
   state_->Check(nghttp2_session_consume(state_->session(), stream, bytes));
 }
 
+Result<int32_t> Http2Session::Request(std::span<const Http2Field> fields, void* context,
+                                      Http2Output* output) {
+  return state_->Request(fields, context, output);
+}
+bool Http2Session::takes_requests() const {
+  nghttp2_session* const session = state_->session();
+  return nghttp2_session_check_request_allowed(session) != 0 &&
+         state_->streams <
+             nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+}
+
 void Http2Session::Answer(int32_t stream, std::span<const Http2Field> fields, bool ends) {
   state_->Answer(stream, fields, ends);
 }
@@ -288,10 +353,15 @@ void Http2Session::Ping() { nghttp2_submit_ping(state_->session(), NGHTTP2_FLAG_
 
 Status Http2Session::Send(Http2Output* output) { return state_->Send(output); }
 
-bool Http2Session::is_over() const {
-  return nghttp2_session_want_read(state_->session()) == 0 &&
-         nghttp2_session_want_write(state_->session()) == 0;
+bool Http2Session::wants_to_send() const {
+  return nghttp2_session_want_write(state_->session()) != 0;
 }
+
+bool Http2Session::wants_to_receive() const {
+  return nghttp2_session_want_read(state_->session()) != 0;
+}
+
+bool Http2Session::is_over() const { return !wants_to_receive() && !wants_to_send(); }
 size_t Http2Session::streams() const { return state_->streams; }
 const Http2Counts& Http2Session::counts() const { return state_->counts; }
 

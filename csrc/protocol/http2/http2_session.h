@@ -1,5 +1,5 @@
-// Http2Session: the server's side of an HTTP/2 connection: bytes in, events out; answers in, bytes
-// out.
+// Http2Session: one side of an HTTP/2 connection: bytes in, events out; answers, or requests, in,
+// bytes out.
 //
 //   session->Receive(data);             // calls Http2Events
 //   session->Answer(stream, fields, /*ends=*/false);
@@ -7,6 +7,9 @@
 //   session->End(stream, trailers);
 //   session->Send(&output);             // what may be sent now, as far as the client's windows
 //   allow
+//
+// A client's side (Options::is_client) begins streams with Request; Write and End are the request's
+// then, and OnAnswer tells what comes back.
 //
 // nghttp2 does the framing, HPACK, the states of streams and flow control; this class gives it
 // memory that streams reuse, keeps payloads out of its copies, and counts what only somebody who
@@ -49,13 +52,14 @@ struct Http2Field {
   std::string_view value;
 };
 
-// A request's head. Views are good until OnHead returns.
+// A request's head, or an answer's. Views are good until the event returns.
 struct Http2Head {
   std::string_view method;
   std::string_view path;
   std::string_view scheme;
   std::string_view authority;
-  std::span<const Http2Field> fields;  // But those four.
+  std::string_view status;             // An answer's; "" of trailers.
+  std::span<const Http2Field> fields;  // But those five.
   size_t bytes = 0;                    // As SETTINGS_MAX_HEADER_LIST_SIZE counts.
   bool is_too_large = false;           // Then fields are missing.
   bool ends = false;                   // No body comes.
@@ -69,9 +73,12 @@ class Http2Events {
   virtual ~Http2Events() = default;
   // A request begins; what is returned comes back with the other events of its stream.
   virtual void* OnHead(int32_t stream, const Http2Head& head) = 0;
-  // A piece of its body. Whoever has taken it says so by Consume.
+  // A client's: the head of an answer, before it any number with a status of 1xx, behind its data
+  // the trailers.
+  virtual void OnAnswer(int32_t stream, void* context, const Http2Head& head) {}
+  // A piece of the body. Whoever has taken it says so by Consume.
   virtual void OnData(int32_t stream, void* context, std::string_view data) = 0;
-  // The client says no more (not when the head said so).
+  // The peer says no more (of a request not when its head said so).
   virtual void OnEnd(int32_t stream, void* context) = 0;
   // The stream is gone: answered, or reset by either side. The last event.
   virtual void OnClosed(int32_t stream, void* context, uint32_t error) = 0;
@@ -87,8 +94,9 @@ struct Http2Counts {
 class Http2Session {
  public:
   struct Options {
+    bool is_client = false;
     uint32_t streams_max = 256;
-    // How much a client may send before it is consumed; per stream, and of all together.
+    // How much the peer may send before it is consumed; per stream, and of all together.
     uint32_t stream_window = 1 << 20;
     uint32_t connection_window = 16 << 20;
     size_t head_bytes_max = 16 << 10;
@@ -107,6 +115,15 @@ class Http2Session {
 
   // `bytes` of a stream's data were taken: the client may send as many more.
   void Consume(int32_t stream, size_t bytes);
+
+  // -- Requests.
+
+  // Begins one: its pseudo fields come first. `context` comes back with the stream's events. What
+  // is to be sent goes to `output` at once. Errors: UNAVAILABLE when this connection takes no more
+  // streams; otherwise as Send.
+  Result<int32_t> Request(std::span<const Http2Field> fields, void* context, Http2Output* output);
+  // Whether the peer takes one more stream now.
+  bool takes_requests() const;
 
   // -- Answers. Calls for a stream that is closed already do nothing.
 
@@ -137,6 +154,10 @@ class Http2Session {
   // no more use. std::bad_alloc passes through.
   Status Send(Http2Output* output);
 
+  // Send would find something, if the peer's windows allow.
+  bool wants_to_send() const;
+  // What comes would matter.
+  bool wants_to_receive() const;
   // Nothing is to be sent, and nothing that comes would matter.
   bool is_over() const;
   // Open ones.

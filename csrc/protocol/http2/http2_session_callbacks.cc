@@ -76,13 +76,18 @@ Status Http2Session::State::Start() {
     nghttp2_option_set_no_auto_window_update(option, 1);
     // A stream that is closed is of no more use here: priorities are not looked at.
     nghttp2_option_set_no_closed_streams(option, 1);
-    failed = nghttp2_session_server_new2(&session, callbacks, this, option);
+    const auto begin =
+        options_.is_client ? &nghttp2_session_client_new2 : &nghttp2_session_server_new2;
+    failed = begin(&session, callbacks, this, option);
   }
   nghttp2_option_del(option);
   nghttp2_session_callbacks_del(callbacks);
   session_.reset(session);
   const std::array settings = {
-      nghttp2_settings_entry{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, options_.streams_max},
+      // A client takes no stream at all: none are pushed.
+      options_.is_client
+          ? nghttp2_settings_entry{NGHTTP2_SETTINGS_ENABLE_PUSH, 0}
+          : nghttp2_settings_entry{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, options_.streams_max},
       nghttp2_settings_entry{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options_.stream_window},
       nghttp2_settings_entry{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
                              static_cast<uint32_t>(options_.head_bytes_max)},

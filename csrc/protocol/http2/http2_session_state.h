@@ -37,6 +37,7 @@ class Http2Session::State {
     return static_cast<Http2StreamState*>(
         nghttp2_session_get_stream_user_data(session_.get(), stream));
   }
+  Result<int32_t> Request(std::span<const Http2Field> fields, void* context, Http2Output* output);
   void Answer(int32_t stream, std::span<const Http2Field> fields, bool ends);
   void Write(int32_t stream, std::string_view data, const BufferRef& owner);
   void End(int32_t stream, std::span<const Http2Field> trailers);
@@ -52,6 +53,7 @@ class Http2Session::State {
   uint64_t sent = 0;
 
  private:
+  class NameValues;
   struct DeleteSession {
     void operator()(nghttp2_session* session) const { nghttp2_session_del(session); }
   };
@@ -79,7 +81,10 @@ class Http2Session::State {
   void CountFrame(const nghttp2_frame_hd& head);
   void BeginHead();
   void AddField(std::string_view name, std::string_view value);
-  void EndHead(const nghttp2_frame& frame);
+  Http2Head TakeHead(const nghttp2_frame& frame);
+  void EndRequestHead(const nghttp2_frame& frame);
+  void EndAnswerHead(const nghttp2_frame& frame);
+  static nghttp2_data_provider ProviderOf(Http2StreamState* state);
   Http2StreamState* NewState();
   void OnFrame(const nghttp2_frame& frame);
   void OnClosed(int32_t stream, uint32_t error);

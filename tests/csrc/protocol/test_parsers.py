@@ -24,6 +24,7 @@ READERS = {
     "ChunkedReader": ("http1_chunked_test.cc", "http1_fuzz.cc"),
     "KserveRestDecoder": ("kserve_rest_pieces_test.cc", "kserve_rest_fuzz.cc"),
     "DecodeRawBinary": ("kserve_rest_pieces_test.cc", "kserve_rest_fuzz.cc"),
+    "Http1ResponseReader": ("client/http1_response_reader_test.cc", "client_http_fuzz.cc"),
     "Http2Session": ("http2/http2_session_test.cc", "http2_fuzz.cc"),
     "KserveGrpcDecoder": ("grpc/kserve_grpc_pieces_test.cc", "kserve_grpc_fuzz.cc"),
 }
@@ -39,6 +40,9 @@ INNER = {
     "ReadDecimalFloat": "reads a number of JsonParser's document; decimal_float_test.cc, and FP32 "
     "data in kserve_rest_fuzz.cc",
     "ParseGrpcPrefix": "takes five bytes; grpc_framing_test.cc and kserve_grpc_fuzz.cc",
+    "ParseGrpcCode": "takes a whole field; grpc_framing_test.cc and client_grpc_fuzz.cc",
+    "ParseGrpcStreamResponse": "takes a whole message; kserve_grpc_request_test.cc and "
+    "kserve_grpc_fuzz.cc",
     "ParseGrpcTimeout": "takes a whole field; grpc_framing_test.cc and kserve_grpc_fuzz.cc",
     "ReadGrpcParameter": "reads what KserveGrpcDecoder found",
     "ReadTypedContents": "reads what KserveGrpcDecoder found",
@@ -51,12 +55,15 @@ INNER = {
 WRITERS = {
     "byte_writer",
     "deflater",
+    "http1_request",
     "http1_response",
     "http2_output",
     "http2_session_state",
     "http2_stream_state",
     "infer_body",
     "json_writer",
+    "kserve_grpc_request",
+    "kserve_rest_request",
     "output_part",
     "proto_writer",
     "tensor_allocator",

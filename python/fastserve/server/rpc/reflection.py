@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastserve.server.rpc import descriptors
+from fastserve.rpc import descriptors
 
 _NOT_FOUND, _UNIMPLEMENTED = 5, 12
 

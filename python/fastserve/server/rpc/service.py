@@ -13,8 +13,8 @@ from google.protobuf.message import DecodeError
 
 from fastserve.config.spelling import did_you_mean
 from fastserve.errors import Error, invalid, not_found
+from fastserve.rpc import descriptors
 from fastserve.server.routes.responses import NotServed
-from fastserve.server.rpc import descriptors
 from fastserve.server.rpc.reflection import reflect
 
 if TYPE_CHECKING:

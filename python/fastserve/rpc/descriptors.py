@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastserve.config.schema import describe_file, describe_model_config
-from fastserve.server.rpc import tables
+from fastserve.rpc import tables
 
 INFERENCE = "inference.GRPCInferenceService"
 HEALTH = "grpc.health.v1.Health"

@@ -1,0 +1,1 @@
+"""Sockets: blocking ones, and those of an asyncio loop, behind one face (connections.py)."""
