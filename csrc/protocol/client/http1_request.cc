@@ -16,10 +16,10 @@ bool IsVisible(std::string_view text) {
 
 // What the codec writes itself, and what would say where the request ends.
 bool IsOwn(std::string_view name) {
-  constexpr std::string_view kOwn[] = {
+  constexpr std::string_view kFields[] = {
       "host",       "content-length", "transfer-encoding",
       "connection", "expect",         "inference-header-content-length"};
-  return std::ranges::any_of(kOwn,
+  return std::ranges::any_of(kFields,
                              [&](std::string_view own) { return EqualsIgnoringCase(name, own); });
 }
 

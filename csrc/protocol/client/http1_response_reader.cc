@@ -89,9 +89,7 @@ class AnswerParser {
     } else if (EqualsIgnoringCase(name, "connection")) {
       TakeConnection(field.value);
     } else if (EqualsIgnoringCase(name, "inference-header-content-length")) {
-      if (!ParseDigits(field.value, &answer_.inference_header_length.emplace())) {
-        return StrCat(name, ": expected digits, received ", Shown(field.value));
-      }
+      return TakeInferenceHeaderLength(field.value);
     }
     return {};
   }
@@ -104,6 +102,11 @@ class AnswerParser {
     has_length_ = true;
     answer_.content_length = length;
     return {};
+  }
+
+  std::string TakeInferenceHeaderLength(std::string_view value) {
+    if (ParseDigits(value, &answer_.inference_header_length.emplace())) return {};
+    return StrCat("Inference-Header-Content-Length: expected digits, received ", Shown(value));
   }
 
   void TakeConnection(std::string_view value) {

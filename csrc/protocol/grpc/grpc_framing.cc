@@ -72,6 +72,7 @@ std::string FormatGrpcTimeout(int64_t timeout_ns) {
   constexpr std::string_view kUnits = "numSMH";
   for (const char unit : kUnits) {
     const int64_t size = NanosecondsOf(unit);
+    if (size == 0) continue;
     const int64_t number = timeout_ns / size + (timeout_ns % size == 0 ? 0 : 1);
     if (number <= kMax || unit == kUnits.back()) return StrCat(number, unit);
   }
