@@ -18,6 +18,7 @@ from bench.serve import installation, load, machine, report
 from bench.serve.processes import ServerError
 from bench.serve.report import Row
 from bench.serve.rows import (
+    client,
     embed,
     large,
     loops,
@@ -36,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROWS: dict[str, Callable[[Session], Row]] = {
     "small": small.run,
     "rpc": rpc.run,
+    "client": client.run,
     "large": large.run,
     "json": text.run,
     "mlp": mlp.run,

@@ -7,7 +7,7 @@ import pytest
 
 from bench.serve.exchange import Response, parse_head
 from bench.serve.pairing import spread
-from bench.serve.rows import embed, mlp, poison, small, text
+from bench.serve.rows import client, embed, mlp, poison, small, text
 from bench.serve.rows.session import Sample, WrongAnswerError, require_echo
 
 
@@ -68,6 +68,16 @@ def test_requests_are_paid_with_cpu_not_with_wall_time():
     assert sample("x", 1000, 0.5).per_cpu_s == 2000
     assert sample("x", 1000, 0.5).cpu_us == 500
     assert sample("x", 1000, 0.5).per_s == 500
+
+
+def test_a_client_is_beside_the_other_of_its_protocol():
+    rates = {"http": 300, "grpc": 400, "tritonclient.http": 100, "tritonclient.grpc": 100}
+    samples = {kind: [sample(kind, n, 1.0)] for kind, n in {**rates, client.LIGHT: 500}.items()}
+    figures = {figure.name: figure for figure in client.figures_of("x", samples, 3.5)}
+    assert figures["x fastserve.client http / tritonclient.http"].verdict == "FAIL"
+    assert figures["x fastserve.client grpc / tritonclient.grpc"].value == pytest.approx(4)
+    light = figures["x fastserve.client grpc / light"]
+    assert (light.value, light.target) == (pytest.approx(0.8), None)
 
 
 METRICS = """# HELP fastserve_rows_total Rows.
