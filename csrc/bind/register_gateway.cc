@@ -180,6 +180,7 @@ py::dict RecordOf(const AccessRecord& record) {
   made["method"] = Latin1(record.method);
   made["path"] = Latin1(record.path);
   made["status"] = record.status;
+  made["grpc_status"] = Latin1(record.grpc_code ? CodeName(*record.grpc_code) : "");
   made["model"] = Utf8(record.model);
   made["version"] = Utf8(record.version);
   made["id"] = Utf8(record.id);

@@ -86,6 +86,7 @@ void Exchange::Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept {
   end = Status();
   ended_ns = 0;
   streams = false;
+  format = InferFormat::kKserve;
   streamed.Clear();
   ready.clear();
   body.Reset();

@@ -24,6 +24,7 @@
 #include "base/status.h"
 #include "gateway/completion_queue.h"
 #include "gateway/http/body_receiver.h"
+#include "gateway/http/router.h"
 #include "gateway/streamed_responses.h"
 #include "gateway/tensor_arena.h"
 #include "protocol/compression/content_coding.h"
@@ -84,6 +85,7 @@ class Exchange final : public CompletionLink, public ResponseSink {
   size_t deadline_index = kNoDeadline;  // In the gateway's DeadlineList.
 
   // From the head.
+  InferFormat format = InferFormat::kKserve;
   // As the path names them; the model's only once the map has changed meanwhile.
   std::string model_asked;
   std::string version_asked;

@@ -143,8 +143,7 @@ void Gateway::WakeAt(Nanos at, Nanos now) {
   if (at < wake_up_ns_ && host_.ScheduleWakeUp(at)) wake_up_ns_ = at;
 }
 
-void Gateway::Record(const Exchange* exchange, std::string peer, int status, uint64_t bytes_out) {
-  AccessRecord record = RecordOf(exchange, std::move(peer), status, bytes_out);
+void Gateway::Record(const Exchange* exchange, AccessRecord record) {
   if (exchange != nullptr && exchange->is_traced) trace_log_.Add(record);
   if (access_log_.enabled()) access_log_.Add(std::move(record));
 }

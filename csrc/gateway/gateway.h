@@ -171,7 +171,7 @@ class Gateway {
   bool records(const Exchange* exchange) const {
     return access_log_.enabled() || (exchange != nullptr && exchange->is_traced);
   }
-  void Record(const Exchange* exchange, std::string peer, int status, uint64_t bytes_out);
+  void Record(const Exchange* exchange, AccessRecord record);
 
   // While one of these lives, connections over HTTP/2 collect what they have to send: it goes out
   // when the last one ends.

@@ -55,12 +55,21 @@ void EncodedMessage::Clear() {
 Status InferCodec::DecodeBody(Exchange& exchange) {
   const std::span<const std::byte> bytes = exchange.body.bytes();
   const std::optional<uint64_t> header = exchange.inference_header_length;
+  if (header && exchange.format != InferFormat::kKserve) {
+    return InvalidArgument(
+        "Inference-Header-Content-Length: expected none, since 'generate' takes JSON alone");
+  }
   if (header == uint64_t{0}) {
     const Servable& servable = *exchange.servable;
     return DecodeRawBinary(bytes, servable.inputs(), servable.has_batch_dimension(), exchange.arena,
                            &body_);
   }
   if (bytes.empty()) return InvalidArgument("request: the body is empty, expected a JSON object");
+  if (exchange.format != InferFormat::kKserve) {
+    const Servable& servable = *exchange.servable;
+    return generate_decoder_.Decode(bytes, servable.inputs(), servable.has_batch_dimension(),
+                                    exchange.arena, &body_);
+  }
   return decoder_.Decode(bytes, header, exchange.arena, &body_);
 }
 
@@ -177,13 +186,31 @@ Status InferCodec::EncodeResponse(Exchange& exchange, EncodedBody* out) {
   if (json_.capacity() > kKeptJsonBytes) json_ = ByteWriter();
   json_.Clear();
   try {
-    FS_RETURN_IF_ERROR(EncodeInferResponse(ResultOf(exchange), results_, &json_));
+    const auto encode =
+        exchange.format == InferFormat::kKserve ? &EncodeInferResponse : &EncodeGenerateResponse;
+    FS_RETURN_IF_ERROR(encode(ResultOf(exchange), results_, &json_));
   } catch (const std::bad_alloc&) {
     json_ = ByteWriter();  // What it had may be what the others lack.
     return Unavailable("no memory for the answer, try again later");
   }
   out->json = json_.view();
   return {};
+}
+
+void InferCodec::EncodeEvent(Exchange& exchange, std::span<const ResponseOutput> response,
+                             ByteWriter* out) {
+  results_.clear();
+  json_.Clear();
+  Status status;
+  for (const WantedOutput& wanted : exchange.wanted) {
+    ResponseOutput classes;
+    const ResponseOutput* output = nullptr;
+    status = TakeOutput(exchange, wanted, response, &classes, &output);
+    if (!status.ok()) break;
+  }
+  if (status.ok()) status = EncodeGenerateResponse(ResultOf(exchange), results_, &json_);
+  if (!status.ok()) EncodeError(status.message(), &json_);
+  AppendServerSentEvent(json_.view(), out);
 }
 
 Status InferCodec::EncodeMessage(Exchange& exchange, std::span<const ResponseOutput> response,

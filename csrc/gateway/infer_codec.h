@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "gateway/exchange.h"
 #include "protocol/byte_writer.h"
+#include "protocol/generate/generate_request.h"
 #include "protocol/grpc/kserve_grpc.h"
 #include "protocol/kserve_rest.h"
 #include "protocol/output_part.h"
@@ -65,6 +66,8 @@ class InferCodec {
   // The answer of an exchange that ended well. Errors: INVALID_ARGUMENT for a response that JSON
   // cannot say, or when there was not exactly one; UNAVAILABLE without memory for its JSON.
   Status EncodeResponse(Exchange& exchange, EncodedBody* out);
+  // Appends a response of a stream as a server-sent event: itself, or why JSON cannot say it.
+  void EncodeEvent(Exchange& exchange, std::span<const ResponseOutput> response, ByteWriter* out);
   // A response over gRPC. `out` is cleared first. Errors: those of EncodeGrpcInferResponse.
   Status EncodeMessage(Exchange& exchange, std::span<const ResponseOutput> response,
                        GrpcEnvelope envelope, EncodedMessage* out);
@@ -82,6 +85,7 @@ class InferCodec {
 
   KserveRestDecoder decoder_;
   KserveGrpcDecoder grpc_decoder_;
+  GenerateDecoder generate_decoder_;
   InferBody body_;
   std::vector<NamedInput> inputs_;
   std::vector<InferResultOutput> results_;

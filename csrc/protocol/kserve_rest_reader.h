@@ -60,12 +60,13 @@ class RequestReader {
         out_(*out) {}
 
   Status Read(JsonObject& root);
+  // A member of "parameters": one of the protocol's, or one for the model.
+  Status ReadRequestParameter(const JsonKey& raw_key, JsonValue& value);
 
  private:
   Status ReadRootField(std::string_view key, JsonValue& value);
   Status ReadResponseField(std::string_view key, JsonValue& value);
   Status ReadResponseParameter(const JsonKey& raw_key, JsonValue& value);
-  Status ReadRequestParameter(const JsonKey& raw_key, JsonValue& value);
   Status ReadSequenceId(JsonValue& value);
   Status ReadCustomParameter(const JsonKey& raw_key, JsonValue& value);
   Status ReadInput(JsonValue& value);

@@ -1,5 +1,6 @@
 """Health and reflection, through the clients of grpcio."""
 
+import re
 from collections.abc import Iterator
 
 import grpc
@@ -9,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
-from tritonclient.grpc import service_pb2
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.served import Repository, Server
 
@@ -115,3 +116,36 @@ def test_a_message_that_is_none_is_refused(channel):
             channel.unary_unary(f"/inference.GRPCInferenceService/{rpc}")(b"\x0a\xff", timeout=5)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert "the message is no protobuf of " in caught.value.details()
+
+
+def test_every_rpc_is_in_the_access_log(tmp_path):
+    models = Repository(tmp_path / "models")
+    models.add_identity("id", dims="2")
+    with (
+        Server(models.path, "--access-log") as running,
+        grpc.insecure_channel(running.address) as channel,
+    ):
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        assert stub.ServerLive(service_pb2.ServerLiveRequest()).live
+        with pytest.raises(grpc.RpcError):
+            stub.ModelMetadata(service_pb2.ModelMetadataRequest(name="nope"))
+        request = service_pb2.ModelInferRequest(model_name="id", raw_input_contents=[bytes(8)])
+        request.inputs.add(name="x", datatype="FP32", shape=[2])
+        stub.ModelInfer(request)
+        with pytest.raises(grpc.RpcError):
+            stub.ModelInfer(service_pb2.ModelInferRequest(model_name="nope"))
+        list(stub.ModelStreamInfer(iter([request])))
+
+        def logged() -> list[tuple[str, str]]:
+            return re.findall(
+                r"POST /inference\.GRPCInferenceService/(\w+) 200 (\w+) ", running.log_text()
+            )
+
+        running.wait_for(lambda: len(logged()) == 5, lambda: str(logged()), 10)
+        assert logged() == [
+            ("ServerLive", "OK"),
+            ("ModelMetadata", "NOT_FOUND"),
+            ("ModelInfer", "OK"),
+            ("ModelInfer", "NOT_FOUND"),
+            ("ModelStreamInfer", "OK"),
+        ]

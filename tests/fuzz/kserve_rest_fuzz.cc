@@ -17,6 +17,7 @@
 
 #include "limited_allocator.h"
 #include "protocol/client/kserve_rest_request.h"
+#include "protocol/generate/generate_request.h"
 #include "protocol/kserve_rest.h"
 
 namespace fastserve {
@@ -152,6 +153,38 @@ void FuzzAnswer(std::string_view json) {
   for (const InferInput& output : answer.inputs) CheckTensor(output.tensor);
 }
 
+// The same bytes as a request of the generate extension.
+void FuzzGenerate(std::string_view json) {
+  std::vector<TensorSpec> inputs(3);
+  inputs[0].name = "x";
+  inputs[0].shape = {-1, 2};
+  inputs[1].name = "text";
+  inputs[1].type = DataType::kBytes;
+  inputs[1].shape = {-1, 1};
+  inputs[2].name = "id";
+  inputs[2].type = DataType::kInt64;
+  inputs[2].shape = {-1, -1};
+  const std::unique_ptr<char[]> memory(new char[json.size() + 64]);
+  if (!json.empty()) std::memcpy(memory.get(), json.data(), json.size());
+  const auto body = std::as_bytes(std::span(memory.get(), json.size()));
+  for (const bool batching : {false, true}) {
+    LimitedAllocator allocator;
+    GenerateDecoder decoder;
+    InferBody request;
+    if (!decoder.Decode(body, inputs, batching, allocator, &request).ok()) continue;
+    CheckDomAccepts(json);
+    std::vector<InferResultOutput> outputs;
+    for (const InferInput& input : request.inputs) {
+      CheckTensor(input.tensor);
+      outputs.push_back({input.name, input.tensor});
+    }
+    ByteWriter out;
+    if (!EncodeGenerateResponse({"m", "1", request.id, true}, outputs, &out).ok()) continue;
+    CheckDomAccepts(out.view());
+    FS_CHECK(out.view().find('\n') == std::string_view::npos);
+  }
+}
+
 void FuzzJson(std::string_view json, const std::string_view* tail) {
   Request request;
   const Status status = request.Decode(json, tail, '1');
@@ -212,5 +245,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   FuzzRawBinary(input);
   FuzzAnswer(input);
+  FuzzGenerate(input);
   return 0;
 }

@@ -9,11 +9,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "base/clock.h"
 #include "base/counter.h"
+#include "base/status.h"
 
 namespace fastserve {
 
@@ -23,6 +25,7 @@ struct AccessRecord {
   std::string method;
   std::string path;
   int status = 0;
+  std::optional<Code> grpc_code;  // How an RPC ended; nothing for other requests.
   std::string model;  // Empty for a control request, as are version and id.
   std::string version;
   std::string id;

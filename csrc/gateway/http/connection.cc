@@ -201,6 +201,8 @@ void Connection::BeginRequest() {
     exchange_->map_changes = gateway_.serving_map_->changes();
     exchange_->servable = gateway_.serving_.Find(route.model, route.version);
     exchange_->version_asked = route.version;
+    exchange_->format = route.format;
+    exchange_->streams = route.format == InferFormat::kGenerateStream;
     exchange_->notes_end = head_.wants_timing || gateway_.access_log_.enabled();
   }
   refusal_ = TakeCodings(head_, exchange_);

@@ -120,6 +120,7 @@ class Connection final : private ExchangeOwner, private ControlOwner, private Ht
   enum class State : uint8_t { kHead, kBody, kChunks, kBusy, kHttp2, kLingering, kClosed };
 
   void AnswerInference(Exchange& exchange, Nanos now) override;
+  void AnswerPart(Exchange& exchange, Nanos now) override;
   void AnswerLate(Exchange& exchange, Nanos now) override;
   void AnswerControl(ControlRequest& request, int status, std::string_view body,
                      std::span<const HttpHeader> headers) override;
@@ -156,12 +157,19 @@ class Connection final : private ExchangeOwner, private ControlOwner, private Ht
 
   void RefuseIfTooMany();
   void EncodeAndSend();
+  // Of a stream of events: those that are ready, unless the client reads too slowly;
+  void SendEvents();
+  // and the rest of them, how it ended included.
+  void EndEvents(const Status& status);
+  void WriteEvents(std::string_view events, bool is_last);
   // Answers {"error": ...} to a request that was read to its end.
   void AnswerError(int status, std::string_view message);
   // The same, and closes: the request was not read to its end, or its end is unknown.
   void Refuse(ConnectionEnd end, int status, std::string_view message);
   // `tensors` follow `body`. Fills in what every answer has.
   void Send(Http1ResponseHead head, std::string_view body, std::span<const OutputPart> tensors);
+  void FillIn(Http1ResponseHead* head);
+  void NoteSent(int status, size_t bytes);
   Nanos ExpectedWait() const;
   void RecordAccess(int status, size_t bytes_out);
 
@@ -198,6 +206,8 @@ class Connection final : private ExchangeOwner, private ControlOwner, private Ht
   bool consuming_ = false;
   bool reads_into_body_ = false;  // The buffer that was given out.
   bool writing_paused_ = false;
+  bool has_sent_events_ = false;  // The head of a stream of them is sent.
+  size_t event_bytes_ = 0;
   bool reading_paused_ = false;
   bool keep_alive_ = true;
   bool is_http10_ = false;

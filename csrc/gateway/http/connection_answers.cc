@@ -52,11 +52,22 @@ void Connection::AnswerInference(Exchange&, Nanos now) {
   });
 }
 
+void Connection::AnswerPart(Exchange&, Nanos now) {
+  now_ = now;
+  Guarded([this] { SendEvents(); });
+}
+
 void Connection::AnswerLate(Exchange&, Nanos now) {
   now_ = now;
   gateway_.stats_.results_dropped.Add();
   Guarded([this] {
-    AnswerError(504, "the deadline passed while the model ran; its result is dropped");
+    const Status late = MakeStatus(
+        Code::kDeadlineExceeded, "the deadline passed while the model ran; its result is dropped");
+    if (exchange_->streams) {
+      EndEvents(late);
+    } else {
+      AnswerError(504, late.message());
+    }
     gateway_.Abandon(std::exchange(exchange_, nullptr));
     GoOn();
   });
@@ -66,6 +77,7 @@ void Connection::EncodeAndSend() {
   Exchange& exchange = *exchange_;
   EncodedBody& encoded = gateway_.encoded_;
   Status status = std::move(exchange.end);
+  if (exchange.streams) return EndEvents(status);
   if (status.ok()) {
     status = gateway_.codec_.EncodeResponse(exchange, &encoded);
     if (!status.ok()) exchange.CountFailure(status.code());
@@ -80,6 +92,63 @@ void Connection::EncodeAndSend() {
     exchange.CountAnswer();
   }
   encoded.tensors.clear();  // Owners are let go.
+}
+
+void Connection::SendEvents() {
+  Exchange& exchange = *exchange_;
+  if (writing_paused_ || exchange.ready.empty()) return;
+  ByteWriter events;
+  for (const StreamedResponses::Response& response : std::exchange(exchange.ready, {})) {
+    gateway_.codec_.EncodeEvent(exchange, response, &events);
+  }
+  WriteEvents(events.view(), /*is_last=*/false);
+}
+
+void Connection::EndEvents(const Status& status) {
+  Exchange& exchange = *exchange_;
+  if (!status.ok() && !has_sent_events_ && exchange.ready.empty()) {
+    return AnswerError(HttpStatusOf(status.code()), status.message());
+  }
+  ByteWriter events;
+  for (const StreamedResponses::Response& response : std::exchange(exchange.ready, {})) {
+    gateway_.codec_.EncodeEvent(exchange, response, &events);
+  }
+  if (status.ok()) {
+    if (exchange.responses > 0) exchange.CountAnswer();
+  } else {
+    ByteWriter error;
+    EncodeError(status.message(), &error);
+    AppendServerSentEvent(error.view(), &events);
+  }
+  WriteEvents(events.view(), /*is_last=*/true);
+}
+
+void Connection::WriteEvents(std::string_view events, bool is_last) {
+  ByteWriter text;
+  if (!std::exchange(has_sent_events_, true)) {
+    constexpr std::array kFields = {HttpHeader{"Cache-Control", "no-cache"},
+                                    HttpHeader{"X-Accel-Buffering", "no"}};  // nginx holds them.
+    Http1ResponseHead head;
+    head.content_type = "text/event-stream; charset=utf-8";
+    head.chunked = true;
+    head.extra = kFields;
+    if (is_http10_) keep_alive_ = false;  // Its end is the connection's.
+    FillIn(&head);
+    AppendHttp1Head(head, &text);
+  }
+  if (is_http10_) {
+    text.Append(events);
+  } else {
+    AppendChunk(events, &text);
+    if (is_last) text.Append(kHttp1LastChunk);
+  }
+  const OutputPart part{text.view(), {}};
+  io_.Write({&part, 1});
+  gateway_.stats_.bytes_out.Add(text.size());
+  event_bytes_ += text.size();
+  if (!is_last) return;
+  has_sent_events_ = false;
+  NoteSent(200, std::exchange(event_bytes_, 0));
 }
 
 void Connection::AnswerError(int status, std::string_view message) {
@@ -119,25 +188,13 @@ void Connection::Send(Http1ResponseHead head, std::string_view body,
   size_t body_bytes = body.size();
   for (const OutputPart& tensor : tensors) body_bytes += tensor.bytes.size();
   head.content_length = body_bytes;
-  head.is_http10 = is_http10_;
-  head.date = gateway_.DateAt(now_);
-  if (keep_alive_ && gateway_.is_draining_) {
-    keep_alive_ = false;
-    SetEnd(ConnectionEnd::kDrain);
-  }
-  const Nanos age = gateway_.options_.connection_age;
-  if (keep_alive_ && age > 0 && now_ - opened_ns_ >= age) {
-    keep_alive_ = false;
-    SetEnd(ConnectionEnd::kAge);
-  }
-  head.keep_alive = keep_alive_;
+  FillIn(&head);
   ServerTimingStorage timing_storage;
   HttpHeader timing{"Server-Timing", {}};
   if (exchange_ != nullptr && exchange_->wants_timing) {
     timing.value = FormatServerTiming(PhasesOf(*exchange_, NowNanos()), timing_storage);
     if (!timing.value.empty()) head.extra = {&timing, 1};
   }
-  if (exchange_ != nullptr) head.more = exchange_->cors;
   // Taken out: a write may run code of the interpreter, which may drop the control request of
   // another connection, which is an answer, too.
   ByteWriter writer = std::move(gateway_.head_writer_);
@@ -157,10 +214,32 @@ void Connection::Send(Http1ResponseHead head, std::string_view body,
   gateway_.parts_ = std::move(parts);
   gateway_.head_writer_ = std::move(writer);
   gateway_.stats_.bytes_out.Add(bytes_out);
-  gateway_.stats_.responses[static_cast<size_t>(head.status)].Add();
+  NoteSent(head.status, bytes_out);
+}
+
+// What every answer has.
+void Connection::FillIn(Http1ResponseHead* head) {
+  head->is_http10 = is_http10_;
+  head->date = gateway_.DateAt(now_);
+  if (keep_alive_ && gateway_.is_draining_) {
+    keep_alive_ = false;
+    SetEnd(ConnectionEnd::kDrain);
+  }
+  const Nanos age = gateway_.options_.connection_age;
+  if (keep_alive_ && age > 0 && now_ - opened_ns_ >= age) {
+    keep_alive_ = false;
+    SetEnd(ConnectionEnd::kAge);
+  }
+  head->keep_alive = keep_alive_;
+  if (exchange_ != nullptr) head->more = exchange_->cors;
+}
+
+// The whole answer was handed to the socket.
+void Connection::NoteSent(int status, size_t bytes) {
+  gateway_.stats_.responses[static_cast<size_t>(status)].Add();
   if (gateway_.records(exchange_)) {
     try {
-      RecordAccess(head.status, bytes_out);
+      RecordAccess(status, bytes);
     } catch (const std::bad_alloc&) {
       gateway_.stats_.access_records_dropped.Add();  // The answer is more than its record.
     }
@@ -189,7 +268,7 @@ void Connection::GoOn() {
 }
 
 void Connection::RecordAccess(int status, size_t bytes_out) {
-  gateway_.Record(exchange_, peer_.Text(), status, bytes_out);
+  gateway_.Record(exchange_, RecordOf(exchange_, peer_.Text(), status, bytes_out));
 }
 
 }  // namespace fastserve

@@ -44,7 +44,8 @@ void Connection::PauseWriting() {
   writing_paused_ = true;
   if (http2_) return http2_->PauseWriting();
   // The answer that is under way is not what it waits for; who was refused is not waited for.
-  if (state_ == State::kBusy || state_ == State::kLingering) return;
+  const bool waits_for_it = state_ != State::kBusy || has_sent_events_;
+  if (!waits_for_it || state_ == State::kLingering) return;
   deadline_ns_ = now_ + gateway_.options_.idle_timeout;
 }
 
@@ -52,6 +53,10 @@ void Connection::ResumeWriting() {
   writing_paused_ = false;
   now_ = NowNanos();
   if (http2_) return http2_->ResumeWriting(now_);
+  if (state_ == State::kBusy && has_sent_events_) {
+    deadline_ns_ = kNever;
+    return Guarded([this] { SendEvents(); });
+  }
   if (state_ != State::kHead) return;
   if (head_has_begun_) {
     deadline_ns_ = first_byte_ns_ + gateway_.options_.head_timeout;

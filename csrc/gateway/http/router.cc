@@ -1,5 +1,8 @@
 #include "gateway/http/router.h"
 
+#include <algorithm>
+#include <array>
+
 #include "protocol/http1.h"
 
 namespace fastserve {
@@ -7,7 +10,14 @@ namespace {
 
 constexpr std::string_view kModels = "/v2/models/";
 constexpr std::string_view kVersions = "/versions/";
-constexpr std::string_view kInfer = "/infer";
+
+struct Word {
+  std::string_view text;
+  InferFormat format;
+};
+constexpr std::array kWords = {Word{"/infer", InferFormat::kKserve},
+                               Word{"/generate", InferFormat::kGenerate},
+                               Word{"/generate_stream", InferFormat::kGenerateStream}};
 
 // A number, or a label that somebody gave to a version.
 bool IsVersion(std::string_view text) {
@@ -27,11 +37,13 @@ std::string_view QueryOf(std::string_view target) {
 
 Route FindRoute(std::string_view method, std::string_view target, std::string* storage) {
   const std::string_view path = PathOf(target);
-  if (method != "POST" || !path.starts_with(kModels) || !path.ends_with(kInfer)) return {};
-  if (path.size() <= kModels.size() + kInfer.size()) return {};
+  if (method != "POST" || !path.starts_with(kModels)) return {};
   std::string_view middle = path.substr(kModels.size());
-  middle.remove_suffix(kInfer.size());
-  Route route{.is_infer = true, .model = middle, .version = {}};
+  const auto* const word =
+      std::ranges::find_if(kWords, [&](const Word& one) { return middle.ends_with(one.text); });
+  if (word == kWords.end() || middle.size() == word->text.size()) return {};
+  middle.remove_suffix(word->text.size());
+  Route route{.is_infer = true, .format = word->format, .model = middle, .version = {}};
   // Taken apart before it is decoded: a "%2F" in a name is no separator.
   const size_t slash = middle.find('/');
   if (slash != std::string_view::npos) {

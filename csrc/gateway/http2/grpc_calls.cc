@@ -121,13 +121,13 @@ void GrpcInferStream::OnAnswer(Exchange& exchange) {
     exchange.CountAnswer();
     Finish(Code::kOk, {});
   }
-  RecordAccess(&exchange, 200, bytes_out_);
+  RecordAccess(&exchange, 200, bytes_out_, end_code());
   exchange_.reset();
 }
 
 void GrpcInferStream::OnLate(Exchange& exchange) {
   Finish(Code::kDeadlineExceeded, "the deadline passed while the model ran; its result is dropped");
-  RecordAccess(&exchange, 200, 0);
+  RecordAccess(&exchange, 200, 0, end_code());
   exchange_.reset();
 }
 
@@ -136,14 +136,14 @@ void GrpcInferStream::OnControlAnswer(int status, std::string_view,
   const GrpcControlAnswer answer = ReadGrpcControlAnswer(status, headers);
   // It was asked why there is no such model: there is no good answer to that.
   Finish(answer.code == Code::kOk ? Code::kInternal : answer.code, answer.message);
-  RecordAccess(exchange_.get(), 200, 0);
+  RecordAccess(exchange_.get(), 200, 0, end_code());
   exchange_.reset();
 }
 
 void GrpcInferStream::Fail(const Status& status) {
   exchange_->CountFailure(status.code());
   Finish(status);
-  RecordAccess(exchange_.get(), 200, 0);
+  RecordAccess(exchange_.get(), 200, 0, end_code());
   exchange_.reset();
 }
 

@@ -25,6 +25,7 @@ class GrpcInferStream final : public GrpcStream {
 
  private:
   bool has_tensors() const override { return true; }
+  bool records_itself() const override { return exchange_ != nullptr; }
   void OnMessage(BodyReceiver&& message) override;
   void OnLastMessage() override;
   void OnAnswer(Exchange& exchange) override;

@@ -116,8 +116,9 @@ void GrpcInferStreams::SendReady() {
     Call& call = calls_.front();
     SendResponses(call);
     if (!call.has_ended) break;
+    const Code code = call.exchange->end.code();
     SendEnd(call);
-    RecordAccess(call.exchange.get(), 200, std::exchange(bytes_out_, 0));
+    RecordAccess(call.exchange.get(), 200, std::exchange(bytes_out_, 0), code);
     calls_.pop_front();
   }
   if (!calls_.empty()) return;

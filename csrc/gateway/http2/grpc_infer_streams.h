@@ -42,6 +42,7 @@ class GrpcInferStreams final : public GrpcStream {
   bool has_tensors() const override { return true; }
   bool can_take() const override;
   bool waits_for_message() const override { return false; }
+  bool records_itself() const override { return messages_ > 0; }
   void OnMessage(BodyReceiver&& message) override;
   void OnLastMessage() override;
   void AnswerPart(Exchange& exchange, Nanos now) override;

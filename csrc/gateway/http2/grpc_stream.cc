@@ -132,6 +132,7 @@ void GrpcStream::ReadMessage(std::string_view* data) {
 void GrpcStream::EndMessage() {
   in_message_ = false;
   ++messages_;
+  bytes_in_ += kGrpcPrefixBytes + message_prefix_.length;
   if (message_prefix_.is_compressed) {
     const Status status = body_.Decompress(*coding_, std::nullopt);
     const bool is_too_large = status.code() == Code::kOutOfRange;
@@ -213,6 +214,7 @@ void GrpcStream::WriteMessage(bool is_compressed, std::string_view message) {
 
 void GrpcStream::Finish(Code code, std::string_view message) {
   if (std::exchange(is_finished_, true)) return;
+  end_code_ = code;
   deadline_ns_ = kNever;
   body_.Reset();
   const std::string encoded = EncodeGrpcMessage(message);
@@ -228,6 +230,7 @@ void GrpcStream::Finish(Code code, std::string_view message) {
   const std::span<const Http2Field> sent(fields.data(), count);
   has_head_ ? session().End(id_, sent) : session().Answer(id_, sent, /*ends=*/true);
   stats().grpc_responses[static_cast<size_t>(code)].Add();
+  if (!records_itself()) RecordRpc(path_, code, bytes_in_, bytes_out_);
   ForgetPending();
   if (!has_end_) connection_.StopReceiving(id_);
   connection_.WantFlush();

@@ -54,6 +54,10 @@ class GrpcStream : public Http2Stream {
   void Finish(Code code, std::string_view message);
   void Finish(const Status& status) { Finish(status.code(), status.message()); }
   bool is_finished() const { return is_finished_; }
+  // Whether it has its own access records, of exchanges: then its end is none.
+  virtual bool records_itself() const { return false; }
+  // How it ended.
+  std::optional<Code> end_code() const { return end_code_; }
   // The client has said all, and all of it was taken.
   bool is_received() const { return is_received_; }
   // Of the RPC; counts from its head.
@@ -91,6 +95,8 @@ class GrpcStream : public Http2Stream {
   bool has_end_ = false;      // The client has said all,
   bool is_received_ = false;  // and all of it was taken.
   bool is_finished_ = false;
+  std::optional<Code> end_code_;
+  size_t bytes_in_ = 0;
 };
 
 std::unique_ptr<Http2Stream> MakeGrpcStream(Http2Connection& connection, int32_t id,

@@ -36,11 +36,29 @@ void Http2Stream::LetGo(Exchange* exchange) noexcept {
   gateway().Recycle(exchange);
 }
 
-void Http2Stream::RecordAccess(const Exchange* exchange, int status, size_t bytes_out) {
+void Http2Stream::RecordAccess(const Exchange* exchange, int status, size_t bytes_out,
+                               std::optional<Code> grpc_code) {
   if (!gateway().records(exchange)) return;
   try {
     std::string peer = gateway().access_log().enabled() ? PeerText() : std::string();
-    gateway().Record(exchange, std::move(peer), status, bytes_out);
+    AccessRecord record = RecordOf(exchange, std::move(peer), status, bytes_out);
+    record.grpc_code = grpc_code;
+    gateway().Record(exchange, std::move(record));
+  } catch (const std::bad_alloc&) {
+    stats().access_records_dropped.Add();  // The answer is more than its record.
+  }
+}
+
+void Http2Stream::RecordRpc(std::string_view path, Code code, size_t bytes_in, size_t bytes_out) {
+  if (!gateway().records(nullptr)) return;
+  try {
+    AccessRecord record = RecordOf(nullptr, PeerText(), 200, bytes_out);
+    record.grpc_code = code;
+    record.method = "POST";
+    record.path = path;
+    record.bytes_in = bytes_in;
+    record.total = NowNanos() - first_byte_ns_;
+    gateway().Record(nullptr, std::move(record));
   } catch (const std::bad_alloc&) {
     stats().access_records_dropped.Add();  // The answer is more than its record.
   }

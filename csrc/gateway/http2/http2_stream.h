@@ -80,7 +80,10 @@ class Http2Stream : public ExchangeOwner, public ControlOwner {
     gateway().BeginTrace(exchange, method, path);
   }
   const CorsPolicy& cors() const { return gateway().cors_; }
-  void RecordAccess(const Exchange* exchange, int status, size_t bytes_out);
+  void RecordAccess(const Exchange* exchange, int status, size_t bytes_out,
+                    std::optional<Code> grpc_code = {});
+  // Of an RPC without an exchange, which ended.
+  void RecordRpc(std::string_view path, Code code, size_t bytes_in, size_t bytes_out);
 
   void DispatchControl(std::shared_ptr<ControlRequest> request);
   std::string_view Date() const { return gateway().DateAt(now()); }

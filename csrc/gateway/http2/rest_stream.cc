@@ -72,6 +72,8 @@ void RestStream::Begin(const Http2Head& http2_head) {
     exchange_->servable = Http2Stream::FindServable(route.model, route.version);
     exchange_->version_asked = route.version;
     exchange_->model_asked = route.model;
+    exchange_->format = route.format;
+    exchange_->streams = route.format == InferFormat::kGenerateStream;
     exchange_->notes_end = head.wants_timing || gateway().access_log().enabled();
   }
   refusal_ = TakeCodings(head, exchange_.get());
@@ -156,6 +158,7 @@ void RestStream::Dispatch() {
 
 void RestStream::OnAnswer(Exchange& exchange) {
   Status status = std::move(exchange.end);
+  if (exchange.streams) return EndEvents(status);
   EncodedBody& body = encoded();
   struct LetGo {
     std::vector<OutputPart>& parts;
@@ -173,8 +176,72 @@ void RestStream::OnAnswer(Exchange& exchange) {
   Send(head, body.json, body.tensors);
 }
 
-void RestStream::OnLate(Exchange&) {
-  AnswerError(504, "the deadline passed while the model ran; its result is dropped");
+void RestStream::OnLate(Exchange& exchange) {
+  const Status late = MakeStatus(Code::kDeadlineExceeded,
+                                 "the deadline passed while the model ran; its result is dropped");
+  if (exchange.streams) return EndEvents(late);
+  AnswerError(504, late.message());
+}
+
+void RestStream::AnswerPart(Exchange&, Nanos now) {
+  connection_.SetNow(now);
+  Guarded([this] { SendEvents(); });
+}
+
+void RestStream::OnSent() {
+  if (has_sent_events_ && exchange_ != nullptr) SendEvents();
+}
+
+void RestStream::SendEvents() {
+  if (exchange_->ready.empty() || session().unsent(id_) >= kUnsentMax) return;
+  ByteWriter events;
+  for (const StreamedResponses::Response& response : std::exchange(exchange_->ready, {})) {
+    codec().EncodeEvent(*exchange_, response, &events);
+  }
+  WriteEvents(events.view());
+}
+
+void RestStream::EndEvents(const Status& status) {
+  Exchange& exchange = *exchange_;
+  if (!status.ok() && !has_sent_events_ && exchange.ready.empty()) {
+    return AnswerError(HttpStatusOf(status.code()), status.message());
+  }
+  ByteWriter events;
+  for (const StreamedResponses::Response& response : std::exchange(exchange.ready, {})) {
+    codec().EncodeEvent(exchange, response, &events);
+  }
+  if (status.ok()) {
+    if (exchange.responses > 0) exchange.CountAnswer();
+  } else {
+    ByteWriter error;
+    EncodeError(status.message(), &error);
+    AppendServerSentEvent(error.view(), &events);
+  }
+  WriteEvents(events.view());
+  is_answered_ = true;
+  session().End(id_);
+  stats().responses[200].Add();
+  RecordAccess(exchange_.get(), 200, event_bytes_);
+  exchange_.reset();
+}
+
+void RestStream::WriteEvents(std::string_view events) {
+  if (!std::exchange(has_sent_events_, true)) {
+    std::vector<Http2Field> fields = {{":status", "200"},
+                                      {"content-type", "text/event-stream; charset=utf-8"},
+                                      {"date", Date()},
+                                      {"cache-control", "no-cache"},
+                                      {"x-accel-buffering", "no"}};  // nginx would hold them.
+    std::vector<std::string> names;
+    names.reserve(exchange_->cors.size());
+    for (const HttpHeader& field : exchange_->cors) {
+      fields.push_back({names.emplace_back(Lower(field.name)), field.value});
+    }
+    session().Answer(id_, fields, /*ends=*/false);
+  }
+  session().Write(id_, events);
+  event_bytes_ += events.size();
+  connection_.WantFlush();
 }
 
 void RestStream::OnControlAnswer(int status, std::string_view body,

@@ -20,9 +20,14 @@ class RestStream final : public Http2Stream {
   void OnEnd() override;
   void OnTimeout() override;
   void FindServableAgain() override;
+  void OnSent() override;
   void DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const override;
 
  private:
+  // Of events that the client does not take.
+  static constexpr size_t kUnsentMax = 1 << 20;
+
+  void AnswerPart(Exchange& exchange, Nanos now) override;
   void OnAnswer(Exchange& exchange) override;
   void OnLate(Exchange& exchange) override;
   void OnControlAnswer(int status, std::string_view body,
@@ -30,6 +35,11 @@ class RestStream final : public Http2Stream {
 
   void Dispatch();
   void FailBody(const Status& status);
+  // Of a stream of events: those that are ready, unless the client reads too slowly;
+  void SendEvents();
+  // and the rest of them, how it ended included.
+  void EndEvents(const Status& status);
+  void WriteEvents(std::string_view events);
   void AnswerError(int status, std::string_view message);
   void Send(Http1ResponseHead head, std::string_view body, std::span<const OutputPart> tensors);
 
@@ -41,6 +51,8 @@ class RestStream final : public Http2Stream {
   bool has_length_ = false;  // Of the body.
   bool is_received_ = false;
   bool is_answered_ = false;
+  bool has_sent_events_ = false;  // The head of a stream of them is sent.
+  size_t event_bytes_ = 0;
 };
 
 }  // namespace fastserve

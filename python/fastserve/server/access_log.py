@@ -27,12 +27,16 @@ def write(records: Iterable[Mapping[str, Any]]) -> None:
 
 
 def text(record: Mapping[str, Any]) -> str:
-    """`127.0.0.1:5312 POST /v2/models/digits/infer 200 1.2 ms (queue 300 us, ...) ...`"""
+    """`127.0.0.1:5312 POST /v2/models/digits/infer 200 1.2 ms (queue 300 us, ...) ...`
+
+    Of an RPC its code stands behind the status.
+    """
     parts = [
         str(record["peer"] or "-"),  # A Unix socket's client has no address.
         str(record["method"]),
         str(record["path"]),
         str(record["status"]),
+        *([str(record["grpc_status"])] if record["grpc_status"] else []),
         format_duration_ns(record["total_ns"]),
     ]
     phases = [

@@ -24,6 +24,7 @@ READERS = {
     "ChunkedReader": ("http1_chunked_test.cc", "http1_fuzz.cc"),
     "KserveRestDecoder": ("kserve_rest_pieces_test.cc", "kserve_rest_fuzz.cc"),
     "DecodeRawBinary": ("kserve_rest_pieces_test.cc", "kserve_rest_fuzz.cc"),
+    "GenerateDecoder": ("generate/generate_request_test.cc", "kserve_rest_fuzz.cc"),
     "Http1ResponseReader": ("client/http1_response_reader_test.cc", "client_http_fuzz.cc"),
     "Http2Session": ("http2/http2_session_test.cc", "http2_fuzz.cc"),
     "KserveGrpcDecoder": ("grpc/kserve_grpc_pieces_test.cc", "kserve_grpc_fuzz.cc"),

@@ -20,6 +20,7 @@ RECORD: dict[str, Any] = {
     "method": "POST",
     "path": "/v2/models/digits/infer",
     "status": 200,
+    "grpc_status": "",
     "model": "digits",
     "version": 1,
     "id": "",
@@ -58,6 +59,11 @@ def test_an_access_line_tells_where_the_time_went():
         " (queue 300 us, stage 50 us, run 700 us, finish 30 us, send 20 us)"
         " digits/1 batch=8 in=300 out=120"
     )
+
+
+def test_an_access_line_of_an_rpc_has_its_code():
+    line = access_log.text({**RECORD, "grpc_status": "NOT_FOUND"})
+    assert " /v2/models/digits/infer 200 NOT_FOUND 1.2 ms " in line
 
 
 def test_an_access_line_has_the_requests_own_time(stderr):

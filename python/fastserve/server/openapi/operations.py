@@ -10,6 +10,7 @@ from typing import Any
 
 Schema = dict[str, Any]
 JSON, TEXT, HTML = "application/json", "text/plain", "text/html"
+EVENTS = "text/event-stream"
 # What any request may be answered with, by HTTP itself or by the limits of the server.
 COMMON = {
     400: "The request is wrong; the message says what was expected and what was found.",
@@ -60,6 +61,12 @@ _LOAD = {
         }
     },
 }
+_INFERENCE_ERRORS = {
+    **NOT_FOUND,
+    415: "The body is coded in a way that this server does not read.",
+    504: "The deadline passed.",
+}
+_GENERATED = _object(model_name=_TEXT, model_version=_TEXT)
 _EVENTS = _object(events={"type": "array", "items": ANY_OBJECT}, last=_NUMBER)
 _SETTING = {"type": ["string", "array", "integer", "null"]}
 _TRACE = {
@@ -145,11 +152,24 @@ OPERATIONS = {
         ref("InferenceResponse"),
         body=ref("InferenceRequest"),
         needs_body=True,
-        errors={
-            **NOT_FOUND,
-            415: "The body is coded in a way that this server does not read.",
-            504: "The deadline passed.",
-        },
+        errors=_INFERENCE_ERRORS,
+    ),
+    "generate": Operation(
+        "inference",
+        "Run the model on a flat object: keys that are inputs have a value or a list of them.",
+        _GENERATED,
+        body=ANY_OBJECT,
+        needs_body=True,
+        errors=_INFERENCE_ERRORS,
+    ),
+    "generate_stream": Operation(
+        "inference",
+        "The same, with any number of answers as server-sent events, `data: {...}`.",
+        _TEXT,
+        EVENTS,
+        body=ANY_OBJECT,
+        needs_body=True,
+        errors=_INFERENCE_ERRORS,
     ),
     "repository_index": Operation(
         "repository",

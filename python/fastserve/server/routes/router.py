@@ -120,6 +120,9 @@ class Router:
         def shown(make: Callable[[str, str | None], dict[str, Any]]) -> Callable[..., Response]:
             return lambda of: json_response(200, make(of["model"], of.get("version")))
 
+        def unplaced(of: Values) -> Response:
+            return self.refuse_unplaced(of["model"], of.get("version"))
+
         return {
             "index": lambda _: self._index(),
             "server_metadata": lambda _: json_response(200, self.server_metadata()),
@@ -128,7 +131,9 @@ class Router:
             "model_metadata": shown(self.model_metadata),
             "model_config": shown(self.model_config),
             "model_ready": lambda of: self._model_ready(of["model"], of.get("version")),
-            "infer": lambda of: self.refuse_unplaced(of["model"], of.get("version")),
+            "infer": unplaced,
+            "generate": unplaced,
+            "generate_stream": unplaced,
             "docs": lambda _: _page(),
         }
 

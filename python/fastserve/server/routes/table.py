@@ -45,6 +45,8 @@ ROUTES = (
     *_of_models("config", GET="model_config"),
     *_of_models("stats", GET="statistics"),
     *_of_models("infer", POST="infer"),
+    *_of_models("generate", POST="generate"),
+    *_of_models("generate_stream", POST="generate_stream"),
     Route(f"/v2/models/{MODEL}/trace/setting", {"GET": "trace_get", "POST": "trace_set"}),
     Route("/v2/trace/setting", {"GET": "trace_get", "POST": "trace_set"}),
     Route("/v2/logging", {"GET": "log_get", "POST": "log_set"}),

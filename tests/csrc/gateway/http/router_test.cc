@@ -25,6 +25,21 @@ TEST(Router, FindsModelAndVersion) {
   EXPECT_EQ(RouteOf("POST", "/v2/models/infer/infer"), "infer@");
 }
 
+TEST(Router, KnowsHowAnInferenceIsSpelled) {
+  const auto format = [](std::string_view target) {
+    std::string storage;
+    return FindRoute("POST", target, &storage).format;
+  };
+  EXPECT_EQ(format("/v2/models/m/infer"), InferFormat::kKserve);
+  EXPECT_EQ(format("/v2/models/m/generate"), InferFormat::kGenerate);
+  EXPECT_EQ(format("/v2/models/m/versions/3/generate_stream?a"), InferFormat::kGenerateStream);
+  EXPECT_EQ(RouteOf("POST", "/v2/models/m/versions/3/generate"), "m@3");
+  EXPECT_EQ(RouteOf("POST", "/v2/models/generate/generate"), "generate@");
+  EXPECT_EQ(RouteOf("POST", "/v2/models/m/generates"), "-");
+  EXPECT_EQ(RouteOf("POST", "/v2/models/generate"), "-");
+  EXPECT_EQ(RouteOf("GET", "/v2/models/m/generate"), "-");
+}
+
 // A separator that is encoded is part of the name.
 TEST(Router, DecodesTheNameAfterTakingThePathApart) {
   EXPECT_EQ(RouteOf("POST", "/v2/models/a%2Fb/infer"), "a/b@");
