@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test bench micro lint format draw hooks sanitize sanitize-e2e servers-asan servers-tsan soak fuzz wheel clean
+.PHONY: help setup run test bench micro lint format draw hooks sanitize sanitize-e2e servers-asan servers-tsan kserve soak fuzz wheel clean
 
 PYTHON ?= python3
 # `make test EXTRAS=test,train` also installs what the slower tests need.
@@ -91,6 +91,13 @@ sanitize-e2e: setup ## The suites that talk to servers, whose core runs under AS
 
 servers-asan servers-tsan: servers-%: setup # Side by side: half the time they wait.
 	@$(BIN)/pytest $(SERVER_SUITES) --core-preset=$* $(ARGS)
+
+kserve: build/kserve-venv/.made ## KServe's Python SDK, in an environment of its own: its clients are tested, too.
+
+build/kserve-venv/.made: tests/conformance/kserve-requirements.txt .venv/.made
+	@$(BIN)/python -m venv build/kserve-venv
+	@build/kserve-venv/bin/pip install -q --no-input -r tests/conformance/kserve-requirements.txt
+	@touch $@
 
 soak: setup ## An hour of mixed and hostile traffic (DURATION=5m, RATE=150, CORE=asan): nothing lost or grown.
 	@$(BIN)/python -m tools.soak $(if $(DURATION),--duration=$(DURATION)) $(if $(RATE),--rate=$(RATE)) \

@@ -85,6 +85,14 @@ def identity_config(model: str, elements: int) -> str:
     )
 
 
+def repeating_config(model: str, elements: int, count: int) -> str:
+    """The same, which answers so many times: for streams."""
+    return identity_config(model, elements) + (
+        f'parameters {{ key: "repeat" value {{ string_value: "{count}" }} }}\n'
+        "model_transaction_policy { decoupled: true }\n"
+    )
+
+
 def mlp_config() -> str:
     """config.pbtxt of the MLP: dynamic batching, no queue delay."""
     return (
@@ -109,6 +117,7 @@ def write_model(
 
 
 GRPC_PATH = "/inference.GRPCInferenceService/ModelInfer"
+GRPC_STREAM_PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 
 def _varint(value: int) -> bytes:

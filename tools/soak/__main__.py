@@ -1,9 +1,9 @@
 """Mixed, hostile and overloaded traffic against one server for a long time: `make soak`.
 
-Every minute is a cycle: mixed traffic with hostile clients and hot swaps beside it, then three
-times of what the slow model can do, then quiet, in which what the server holds is sampled. At the
-end nothing may be lost or wrong, nothing may have grown, and the server must drain. The report goes
-to build/soak/.
+Every minute is a cycle: mixed traffic over HTTP/1.1, HTTP/2 and gRPC with hostile clients and hot
+swaps beside it, then three times of what the slow model can do, then quiet, in which what the
+server holds is sampled. At the end nothing may be lost or wrong, nothing may have grown, and the
+server must drain. The report goes to build/soak/.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests import cores
 from tests.served import Repository, Server
 from tools.soak import watch
+from tools.soak.callers import GAPS_S, Callers
 from tools.soak.clients import Clients
 from tools.soak.requests import SLOW_S, Requests, make_models
 from tools.soak.versions import SWAP_GAP_S, Versions
@@ -47,6 +49,7 @@ class Soak:
         chance = random.Random(seed)
         self.clients = Clients(server.port, Requests(chance), chance)
         self.samples: list[watch.Sample] = []
+        self.callers = Callers(server.port, self.clients.requests, self.clients.ledger, chance)
         self._server = server
         self.versions = Versions(server, models, self.clients.ledger)
         self._gap_s = STEADY / rate_per_s
@@ -64,6 +67,10 @@ class Soak:
             asyncio.create_task(self._keep_on(self.clients.leaver, LEAVER_GAP_S)),
             asyncio.create_task(self._keep_on(self.clients.dawdler, DAWDLER_GAP_S)),
             asyncio.create_task(self._keep_on(self.versions.next, SWAP_GAP_S)),
+            *[
+                asyncio.create_task(self._keep_on(partial(kind, self.callers), gap_s))
+                for kind, gap_s in GAPS_S.items()
+            ],
         ]
         try:
             await self._mixed(min(WARM_S, seconds))

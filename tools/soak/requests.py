@@ -24,6 +24,7 @@ LARGE_FLOATS = 150_000  # 600 KB.
 JSON_FLOATS = 10_000
 MLP_COLUMNS, MLP_TOLERANCE = 64, 1e-4
 SLOW_S = 0.02
+MANY = 40  # Answers of a model for streams.
 REFUSALS = {429, 503}
 
 
@@ -40,6 +41,15 @@ class Asked:
 def make_models(repository: Repository) -> None:
     repository.add_identity("echo", dims="-1, -1")
     repository.add_identity("slow", dims="-1, -1", delay_us=round(SLOW_S * 1e6))
+    repository.add_identity(
+        "many",
+        dims="-1",
+        more=f"""
+            max_batch_size: 1
+            parameters {{ key: "repeat" value {{ string_value: "{MANY}" }} }}
+            model_transaction_policy {{ decoupled: true }}
+        """,
+    )
     repository.add_identity("batches", more="max_batch_size: 16 dynamic_batching { }")
     repository.add("identity_fp32")
     repository.add("identity_bytes")

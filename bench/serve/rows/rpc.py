@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from bench.serve import load, payload, procfs
@@ -21,6 +22,7 @@ SHAPES = ((1, 1), (8, 1), (8, 8))
 GRPCPP_TARGETS = {(1, 1): 2.0, (8, 1): 2.0, (8, 8): 4.0}
 AIO_SHAPE, AIO_TARGET = (8, 1), 12.0
 LARGE_HTTP_TARGET, LARGE_GRPCPP_TARGET = 1.4, 1.5
+RESPONSES, STREAM_TARGET = 1000, 1.0
 MINE, GRPCPP, AIO, HTTP = "fastserve", "grpc++", "grpc.aio", "fastserve http"
 
 Run = Callable[[], load.ClosedLoop]
@@ -85,6 +87,7 @@ def run(session: Session) -> Row:
             servers = [mine, grpcpp, *([aio] if shape == AIO_SHAPE else [])]
             row.figures += small(session, row, servers, message, shape)
         row.figures += of_large(session, row, large, grpcpp, large_model)
+    row.figures += of_stream(session, row)
     return row
 
 
@@ -114,6 +117,44 @@ def small(
         for name in rates if name != MINE
     ]  # fmt: skip
     return figures
+
+
+def of_stream(session: Session, row: Row) -> list[Figure]:
+    """A response of a stream that has many, beside the one of a plain call."""
+    repository = session.scratch / "repository_streams"
+    payload.write_model(repository, "plain", payload.identity_config("plain", SMALL))
+    many = payload.repeating_config("many", SMALL, RESPONSES)
+    payload.write_model(repository, "many", many)
+    data = payload.floats(SMALL, seed=3)
+    with session.serve("streams", repository) as server:
+
+        def contestant(path: str, model: str, responses: int) -> Callable[[], Sample]:
+            message = payload.grpc_request(model, "INPUT0", SMALL, data)
+            asked = Http2Load(server.port, path, message, 8, 1, window_bits=20)
+
+            def run() -> Sample:
+                seen = metered(server, 8, lambda: asked.run(session))
+                return replace(seen, contestant=model, requests=seen.requests * responses)
+
+            return run
+
+        samples = rounds(
+            session,
+            {
+                "plain": contestant(payload.GRPC_PATH, "plain", 1),
+                "many": contestant(payload.GRPC_STREAM_PATH, "many", RESPONSES),
+            },
+        )
+    row.runs += [run.plain() for of_one in samples.values() for run in of_one]
+    cost = {name: [run.cpu_us for run in of_one] for name, of_one in samples.items()}
+    return [
+        Figure.of("CPU per unary response, c=8x1", spread(cost["plain"]), "us"),
+        Figure.of(f"CPU per response of a stream of {RESPONSES}", spread(cost["many"]), "us"),
+        Figure.of(
+            f"response of a stream of {RESPONSES} / unary",
+            spread(paired_ratios(cost["many"], cost["plain"])), "", STREAM_TARGET, "<=",
+        ),
+    ]  # fmt: skip
 
 
 def of_large(

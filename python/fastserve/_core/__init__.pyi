@@ -293,7 +293,8 @@ class Gateway:
 
         Keys: time_ns (CLOCK_REALTIME), peer, method, path, status, grpc_status (a code's name, ""
         for what is no RPC), model, version, id, bytes_in, bytes_out, batch_rows, receive_ns,
-        queue_ns, stage_ns, run_ns, finish_ns, send_ns, total_ns. The phases do not overlap: together they are at most the total.
+        queue_ns, stage_ns, run_ns, finish_ns, send_ns, total_ns. The phases do not overlap:
+        together they are at most the total.
         """
     def trace(self, of_all: int, of_models: Mapping[str, int]) -> None:
         """From now on record one of so many inferences: of a model that is named as often as it is
