@@ -26,7 +26,7 @@ struct AccessRecord {
   std::string path;
   int status = 0;
   std::optional<Code> grpc_code;  // How an RPC ended; nothing for other requests.
-  std::string model;  // Empty for a control request, as are version and id.
+  std::string model;              // Empty for a control request, as are version and id.
   std::string version;
   std::string id;
   uint64_t bytes_in = 0;  // Head and body.

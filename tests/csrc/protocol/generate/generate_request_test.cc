@@ -96,7 +96,8 @@ TEST_F(Generate, WhatIsWrongIsNamed) {
   Refused(R"({"text":"a")", "not valid JSON");
   Refused(R"({"text":"a"} x)", "");
   Refused(R"({"text":1})", "text");
-  Refused(R"({"text":["a","b"]})", "input 'text': 2 elements do not fit shape [-1,1] with a batch of 1");
+  Refused(R"({"text":["a","b"]})",
+          "input 'text': 2 elements do not fit shape [-1,1] with a batch of 1");
   Refused(R"({"image":[[1,2],[3,4]]})", "image");
   Refused(R"({"text":"a","text":"b"})", "input 'text' appears twice");
   Refused(R"({"id":"a","id":"b"})", "'id' appears twice");
