@@ -213,6 +213,23 @@ void InferCodec::EncodeEvent(Exchange& exchange, std::span<const ResponseOutput>
   AppendServerSentEvent(json_.view(), out);
 }
 
+void InferCodec::EncodeEvents(Exchange& exchange, ByteWriter* out) {
+  for (const StreamedResponses::Response& response : std::exchange(exchange.ready, {})) {
+    EncodeEvent(exchange, response, out);
+  }
+}
+
+void InferCodec::EncodeLastEvents(Exchange& exchange, const Status& end, ByteWriter* out) {
+  EncodeEvents(exchange, out);
+  if (end.ok()) {
+    if (exchange.responses > 0) exchange.CountAnswer();
+    return;
+  }
+  ByteWriter error;
+  EncodeError(end.message(), &error);
+  AppendServerSentEvent(error.view(), out);
+}
+
 Status InferCodec::EncodeMessage(Exchange& exchange, std::span<const ResponseOutput> response,
                                  GrpcEnvelope envelope, EncodedMessage* out) {
   results_.clear();

@@ -66,8 +66,11 @@ class InferCodec {
   // The answer of an exchange that ended well. Errors: INVALID_ARGUMENT for a response that JSON
   // cannot say, or when there was not exactly one; UNAVAILABLE without memory for its JSON.
   Status EncodeResponse(Exchange& exchange, EncodedBody* out);
-  // Appends a response of a stream as a server-sent event: itself, or why JSON cannot say it.
-  void EncodeEvent(Exchange& exchange, std::span<const ResponseOutput> response, ByteWriter* out);
+  // Takes the responses of a stream that are ready, and appends each as a server-sent event: itself,
+  // or why JSON cannot say it.
+  void EncodeEvents(Exchange& exchange, ByteWriter* out);
+  // The last of them, and why there are no more if that is an error.
+  void EncodeLastEvents(Exchange& exchange, const Status& end, ByteWriter* out);
   // A response over gRPC. `out` is cleared first. Errors: those of EncodeGrpcInferResponse.
   Status EncodeMessage(Exchange& exchange, std::span<const ResponseOutput> response,
                        GrpcEnvelope envelope, EncodedMessage* out);
@@ -77,6 +80,7 @@ class InferCodec {
  private:
   Status DecodeBody(Exchange& exchange);
   Status ChooseOutputs(Exchange& exchange);
+  void EncodeEvent(Exchange& exchange, std::span<const ResponseOutput> response, ByteWriter* out);
   Status BindInputs(Exchange& exchange);
   // What is said of an output: itself, or `classes`, which are built in the exchange's memory.
   Status TakeOutput(Exchange& exchange, const WantedOutput& wanted,

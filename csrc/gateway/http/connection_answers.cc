@@ -98,9 +98,7 @@ void Connection::SendEvents() {
   Exchange& exchange = *exchange_;
   if (writing_paused_ || exchange.ready.empty()) return;
   ByteWriter events;
-  for (const StreamedResponses::Response& response : std::exchange(exchange.ready, {})) {
-    gateway_.codec_.EncodeEvent(exchange, response, &events);
-  }
+  gateway_.codec_.EncodeEvents(exchange, &events);
   WriteEvents(events.view(), /*is_last=*/false);
 }
 
@@ -110,16 +108,7 @@ void Connection::EndEvents(const Status& status) {
     return AnswerError(HttpStatusOf(status.code()), status.message());
   }
   ByteWriter events;
-  for (const StreamedResponses::Response& response : std::exchange(exchange.ready, {})) {
-    gateway_.codec_.EncodeEvent(exchange, response, &events);
-  }
-  if (status.ok()) {
-    if (exchange.responses > 0) exchange.CountAnswer();
-  } else {
-    ByteWriter error;
-    EncodeError(status.message(), &error);
-    AppendServerSentEvent(error.view(), &events);
-  }
+  gateway_.codec_.EncodeLastEvents(exchange, status, &events);
   WriteEvents(events.view(), /*is_last=*/true);
 }
 

@@ -195,9 +195,7 @@ void RestStream::OnSent() {
 void RestStream::SendEvents() {
   if (exchange_->ready.empty() || session().unsent(id_) >= kUnsentMax) return;
   ByteWriter events;
-  for (const StreamedResponses::Response& response : std::exchange(exchange_->ready, {})) {
-    codec().EncodeEvent(*exchange_, response, &events);
-  }
+  codec().EncodeEvents(*exchange_, &events);
   WriteEvents(events.view());
 }
 
@@ -207,16 +205,7 @@ void RestStream::EndEvents(const Status& status) {
     return AnswerError(HttpStatusOf(status.code()), status.message());
   }
   ByteWriter events;
-  for (const StreamedResponses::Response& response : std::exchange(exchange.ready, {})) {
-    codec().EncodeEvent(exchange, response, &events);
-  }
-  if (status.ok()) {
-    if (exchange.responses > 0) exchange.CountAnswer();
-  } else {
-    ByteWriter error;
-    EncodeError(status.message(), &error);
-    AppendServerSentEvent(error.view(), &events);
-  }
+  codec().EncodeLastEvents(exchange, status, &events);
   WriteEvents(events.view());
   is_answered_ = true;
   session().End(id_);

@@ -10,6 +10,15 @@ from fastserve.client.urls import Address
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """Whom to connect to, and how often at most."""
+
+    address: Address
+    tls: ssl.SSLContext | None
+    connections_max: int
+
+
+@dataclass(frozen=True)
 class ClientSettings:
     headers: Mapping[str, str] = field(default_factory=dict)
     tls: ssl.SSLContext | None = None
@@ -25,7 +34,10 @@ class ClientSettings:
                 f"answer_bytes_max: expected at least 1, found {self.answer_bytes_max}"
             )
 
-    def tls_for(self, address: Address) -> ssl.SSLContext | None:
+    def endpoint(self, address: Address) -> Endpoint:
+        return Endpoint(address, self._tls_for(address), self.connections_max)
+
+    def _tls_for(self, address: Address) -> ssl.SSLContext | None:
         """The caller's context as it is; else one that trusts what the system trusts."""
         if not address.is_tls:
             return None

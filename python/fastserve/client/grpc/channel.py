@@ -40,10 +40,8 @@ class GrpcChannel(GrpcOperations):
         self._scheme = "https" if address.is_tls else "http"
         self._metadata = [(name.lower(), value) for name, value in settings.headers.items()]
         self._pool = io.grpc_pool(
-            address,
-            settings.tls_for(address),
+            settings.endpoint(address),
             lambda: GrpcSession(message_bytes_max=settings.answer_bytes_max),
-            settings.connections_max,
         )
 
     def close(self) -> None:

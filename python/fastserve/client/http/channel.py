@@ -38,10 +38,8 @@ class HttpChannel(HttpOperations):
         self._headers = list(settings.headers.items())
         self._targets: dict[tuple[str, str], str] = {}
         self._pool = io.http_pool(
-            address,
-            settings.tls_for(address),
+            settings.endpoint(address),
             lambda: HttpSession(body_bytes_max=settings.answer_bytes_max),
-            settings.connections_max,
         )
 
     def close(self) -> None:

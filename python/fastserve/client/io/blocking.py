@@ -17,11 +17,12 @@ from fastserve._core.client import GrpcSession, HttpSession
 from fastserve.client.call_error import too_late
 from fastserve.client.deadline import Deadline
 from fastserve.client.io.connections import CONNECT_TIMEOUT_S, LOOK_AFTER_S
-from fastserve.client.urls import Address
+from fastserve.client.settings import Endpoint
 
 
-def connect(address: Address, tls: ssl.SSLContext | None, deadline: Deadline) -> socket.socket:
+def connect(to: Endpoint, deadline: Deadline) -> socket.socket:
     """Errors: OSError; DEADLINE_EXCEEDED."""
+    address = to.address
     left_s = deadline.left_s()
     timeout_s = CONNECT_TIMEOUT_S if left_s is None else min(left_s, CONNECT_TIMEOUT_S)
     if address.unix_path:
@@ -35,9 +36,9 @@ def connect(address: Address, tls: ssl.SSLContext | None, deadline: Deadline) ->
         return connected
     connected = socket.create_connection((address.host, address.port), timeout=timeout_s)
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if tls is None:
+    if to.tls is None:
         return connected
-    return tls.wrap_socket(connected, server_hostname=address.host)
+    return to.tls.wrap_socket(connected, server_hostname=address.host)
 
 
 class _Connection:
@@ -223,29 +224,11 @@ class Pool:
 
 
 class BlockingIo:
-    def http_pool(
-        self,
-        address: Address,
-        tls: ssl.SSLContext | None,
-        make_session: Callable[[], HttpSession],
-        limit: int,
-    ) -> Pool:
-        def made(deadline: Deadline) -> HttpConnection:
-            return HttpConnection(connect(address, tls, deadline), make_session())
+    def http_pool(self, to: Endpoint, make_session: Callable[[], HttpSession]) -> Pool:
+        return Pool(lambda by: HttpConnection(connect(to, by), make_session()), to.connections_max)
 
-        return Pool(made, limit)
-
-    def grpc_pool(
-        self,
-        address: Address,
-        tls: ssl.SSLContext | None,
-        make_session: Callable[[], GrpcSession],
-        limit: int,
-    ) -> Pool:
-        def made(deadline: Deadline) -> GrpcConnection:
-            return GrpcConnection(connect(address, tls, deadline), make_session())
-
-        return Pool(made, limit)
+    def grpc_pool(self, to: Endpoint, make_session: Callable[[], GrpcSession]) -> Pool:
+        return Pool(lambda by: GrpcConnection(connect(to, by), make_session()), to.connections_max)
 
     async def sleep(self, pause_s: float) -> None:
         threading.Event().wait(pause_s)

@@ -6,13 +6,12 @@ and whoever drives them (fastserve.client.client.run) needs no event loop.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from fastserve._core.client import GrpcSession, HttpSession
 from fastserve.client.deadline import Deadline
-from fastserve.client.urls import Address
+from fastserve.client.settings import Endpoint
 
 # At most this long for a connection, whatever a call's timeout leaves.
 CONNECT_TIMEOUT_S = 10.0
@@ -72,18 +71,6 @@ class Pool(Protocol):
 
 
 class Io(Protocol):
-    def http_pool(
-        self,
-        address: Address,
-        tls: ssl.SSLContext | None,
-        make_session: Callable[[], HttpSession],
-        limit: int,
-    ) -> Pool: ...
-    def grpc_pool(
-        self,
-        address: Address,
-        tls: ssl.SSLContext | None,
-        make_session: Callable[[], GrpcSession],
-        limit: int,
-    ) -> Pool: ...
+    def http_pool(self, to: Endpoint, make_session: Callable[[], HttpSession]) -> Pool: ...
+    def grpc_pool(self, to: Endpoint, make_session: Callable[[], GrpcSession]) -> Pool: ...
     def sleep(self, pause_s: float) -> Awaitable[None]: ...

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from fastserve import _core
 from fastserve._core.client import GrpcSession, HttpSession
 from fastserve.client.call_error import too_late
 from fastserve.client.deadline import Deadline
 from fastserve.client.io.connections import CONNECT_TIMEOUT_S
-from fastserve.client.urls import Address
+from fastserve.client.settings import Endpoint
 
 _CLOSED = "the server closed the connection"
+Connected = TypeVar("Connected", bound=asyncio.BaseProtocol)
 
 
-async def connect(
-    address: Address,
-    tls: ssl.SSLContext | None,
-    make: Callable[[], asyncio.BaseProtocol],
-    deadline: Deadline,
-) -> Any:
+async def connect(to: Endpoint, make: Callable[[], Connected], deadline: Deadline) -> Connected:
     """The protocol, connected. Errors: OSError; DEADLINE_EXCEEDED."""
+    address = to.address
     loop = asyncio.get_running_loop()
     left_s = deadline.left_s()
     timeout_s = CONNECT_TIMEOUT_S if left_s is None else min(left_s, CONNECT_TIMEOUT_S)
@@ -32,7 +28,7 @@ async def connect(
             if address.unix_path:
                 _, made = await loop.create_unix_connection(make, address.unix_path)
             else:
-                _, made = await loop.create_connection(make, address.host, address.port, ssl=tls)
+                _, made = await loop.create_connection(make, address.host, address.port, ssl=to.tls)
     except TimeoutError:
         deadline.left_s()
         raise TimeoutError(f"no connection within {timeout_s:g} s") from None
@@ -306,31 +302,17 @@ class GrpcPool:
 class LoopIo:
     """Threads: the loop's that it is first used on."""
 
-    def http_pool(
-        self,
-        address: Address,
-        tls: ssl.SSLContext | None,
-        make_session: Callable[[], HttpSession],
-        limit: int,
-    ) -> HttpPool:
-        async def made(deadline: Deadline) -> HttpConnection:
-            protocol = await connect(address, tls, lambda: HttpConnection(make_session()), deadline)
-            return cast(HttpConnection, protocol)
+    def http_pool(self, to: Endpoint, make_session: Callable[[], HttpSession]) -> HttpPool:
+        def make() -> HttpConnection:
+            return HttpConnection(make_session())
 
-        return HttpPool(made, limit)
+        return HttpPool(lambda by: connect(to, make, by), to.connections_max)
 
-    def grpc_pool(
-        self,
-        address: Address,
-        tls: ssl.SSLContext | None,
-        make_session: Callable[[], GrpcSession],
-        limit: int,
-    ) -> GrpcPool:
-        async def made(deadline: Deadline) -> GrpcConnection:
-            protocol = await connect(address, tls, lambda: GrpcConnection(make_session()), deadline)
-            return cast(GrpcConnection, protocol)
+    def grpc_pool(self, to: Endpoint, make_session: Callable[[], GrpcSession]) -> GrpcPool:
+        def make() -> GrpcConnection:
+            return GrpcConnection(make_session())
 
-        return GrpcPool(made, limit)
+        return GrpcPool(lambda by: connect(to, make, by), to.connections_max)
 
     async def sleep(self, pause_s: float) -> None:
         await asyncio.sleep(pause_s)
