@@ -96,6 +96,7 @@ Status GrpcCall::BeginMessage(std::string_view begin) {
 
 void GrpcCall::OnEnd(uint32_t http2_error) {
   if (is_ended_) return;
+  is_answered_ = grpc_code_.has_value();
   if (grpc_code_ && *grpc_code_ != Code::kOk) return End(Status(*grpc_code_, grpc_message_));
   if (grpc_code_ && prefix_filled_ > 0) {
     return End(Internal("the server's answer ends within a message"));

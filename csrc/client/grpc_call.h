@@ -47,6 +47,8 @@ class GrpcCall {
   // -- What the caller asks.
   bool is_ended() const { return is_ended_; }
   const Status& status() const { return status_; }
+  // The server said so itself.
+  bool is_answered() const { return is_answered_; }
   bool has_messages() const { return !messages_.empty(); }
   std::optional<GrpcMessage> TakeMessage();
 
@@ -73,6 +75,7 @@ class GrpcCall {
   size_t filled_ = 0;
   std::deque<GrpcMessage> messages_;
   bool is_ended_ = false;
+  bool is_answered_ = false;
   Status status_;
 };
 

@@ -159,6 +159,11 @@ const Status* GrpcSession::EndOf(int32_t call) const {
   return found == nullptr || !found->is_ended() ? nullptr : &found->status();
 }
 
+bool GrpcSession::IsAnswered(int32_t call) const {
+  const GrpcCall* const found = Find(call);
+  return found != nullptr && found->is_answered();
+}
+
 Status GrpcSession::DecodeInfer(const GrpcMessage& message, InferBody* out) {
   return DecodeInfer(message.bytes, message.owner, out);
 }

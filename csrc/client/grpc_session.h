@@ -77,6 +77,8 @@ class GrpcSession final : private Http2Events {
   std::optional<GrpcMessage> TakeMessage(int32_t call);
   // How it ended; null while it runs. There may be messages that nobody took.
   const Status* EndOf(int32_t call) const;
+  // Whether the server said so itself: not the connection, nor this side.
+  bool IsAnswered(int32_t call) const;
 
   // A ModelInferResponse, as views of `message`. Errors: INTERNAL.
   Status DecodeInfer(const GrpcMessage& message, InferBody* out);

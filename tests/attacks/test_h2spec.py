@@ -80,6 +80,8 @@ CONNECTION = [
     Rule("5.1", "idle-reset", frame(RESET, 0, 1, u32(8)), (PROTOCOL_ERROR,)),
     Rule("5.1", "idle-window-update", frame(WINDOW, 0, 1, u32(100)), (PROTOCOL_ERROR,)),
     Rule("5.1", "idle-continuation", frame(CONTINUATION, 4, 1, GET), (PROTOCOL_ERROR,)),
+    Rule("5.1", "half-closed-continuation", OPEN + frame(DATA, 1, 1) + frame(CONTINUATION, 4, 1, GET),
+         (PROTOCOL_ERROR,)),
     Rule("5.1.1", "even-stream", frame(HEADERS, WHOLE, 2, GET), (PROTOCOL_ERROR,)),
     Rule("6.1", "data-of-stream-0", frame(DATA, 0, 0, b"x"), (PROTOCOL_ERROR,)),
     Rule("6.1", "data-padding-too-long", OPEN + frame(DATA, PADDED, 1, b"\x09xx"),
@@ -131,6 +133,8 @@ CONNECTION = [
 STREAM = [
     Rule("5.1", "half-closed-data", OPEN + frame(DATA, 1, 1) + frame(DATA, 1, 1, b"x"),
          (STREAM_CLOSED,)),
+    Rule("5.1", "half-closed-headers", OPEN + frame(DATA, 1, 1) + head(literal(b"x", b"y")),
+         (STREAM_CLOSED,)),
     Rule("6.3", "priority-of-the-wrong-size", OPEN + frame(PRIORITY, 0, 1, b"\0\0\0\0"),
          (FRAME_SIZE_ERROR,)),
     Rule("6.9", "window-update-of-0-for-a-stream", OPEN + frame(WINDOW, 0, 1, u32(0)),
@@ -161,6 +165,11 @@ STREAM = [
     Rule("8.1.1", "content-length-that-differs",
          head(b"\x83\x86\x84\x41\x01a" + literal(b"content-length", b"1"), END_HEADERS)
          + frame(DATA, 1, 1, b"test"), (PROTOCOL_ERROR,)),
+    Rule("8.1.1", "content-length-that-differs-from-two-frames",
+         head(b"\x83\x86\x84\x41\x01a" + literal(b"content-length", b"1"), END_HEADERS)
+         + frame(DATA, 0, 1, b"te") + frame(DATA, 1, 1, b"st"), (PROTOCOL_ERROR,)),
+    Rule("8.1.1", "content-length-of-no-data",
+         head(b"\x83\x86\x84\x41\x01a" + literal(b"content-length", b"1")), (PROTOCOL_ERROR,)),
 ]  # fmt: skip
 
 # What is to be ignored or answered: the ping behind it is answered, and so is the request.
@@ -217,6 +226,21 @@ def test_what_is_good_is_answered(server, frames):
         http2.send(ARE_YOU)
         more = http2.frames_until(PING, GOAWAY)
     assert not any(kind == GOAWAY for kind, *_ in more)
+
+
+def test_data_keeps_to_the_window(server):
+    """6.9.1 and 6.9.2: a byte at a time, none below zero, and more as it is allowed."""
+    with Http2(server) as http2:
+        http2.send(setting(4, 1) + DONE)
+        seen = http2.frames_until(DATA)
+        assert [len(payload) for kind, _, _, payload in seen if kind == DATA] == [1]
+        # One byte was sent: a window of none makes it -1, so two more are needed for one.
+        http2.send(setting(4, 0) + frame(WINDOW, 0, 1, u32(1)) + ARE_YOU)
+        assert not any(kind == DATA for kind, *_ in http2.frames_until(PING))
+        http2.send(frame(WINDOW, 0, 1, u32(1)))
+        seen = http2.frames_until(DATA)
+        assert [len(payload) for kind, _, _, payload in seen if kind == DATA] == [1]
+    others_are_served(server)
 
 
 def test_a_stream_number_that_goes_back_is_not_served(server):

@@ -166,22 +166,24 @@ py::tuple DecodeCall(GrpcSession& session, std::span<const std::byte> response,
   return AnswerOf(answer, [&](std::span<const std::byte> bytes) { return session.OwnerOf(bytes); });
 }
 
-// Of a call that takes one message back: None while it runs, else (code, message, answer), where
+// Of a call that takes one message back: None while it runs, else (code, message, whether the server
+// said so, answer), where
 // `read` makes the answer of a GrpcMessage.
 template <typename Read>
 py::object EndUnary(GrpcSession& session, int32_t call, Read&& read) {
   const Status* const end = session.EndOf(call);
   if (end == nullptr) return py::none();
   const Status status = *end;
+  const bool is_answer = session.IsAnswered(call);
   const std::optional<GrpcMessage> message = session.TakeMessage(call);
   const bool is_one = message && !session.TakeMessage(call);
   session.Forget(call);
   const std::string code(CodeName(status.code()));
-  if (!status.ok()) return py::make_tuple(code, Utf8(status.message()), py::none());
+  if (!status.ok()) return py::make_tuple(code, Utf8(status.message()), is_answer, py::none());
   if (!is_one) {
     Check(Internal("the server ended the call with ", message ? "more than one answer" : "none"));
   }
-  return py::make_tuple(code, "", read(*message));
+  return py::make_tuple(code, "", is_answer, read(*message));
 }
 
 py::object EndMessage(GrpcSession& session, int32_t call) {
@@ -205,11 +207,12 @@ py::object TakeStreamInfer(GrpcSession& session, int32_t call) {
   return py::make_tuple(Utf8(parsed.error), DecodeCall(session, response, message->owner));
 }
 
-// None while it runs, else (code, message); "OK" is a code here.
+// None while it runs, else (code, message, whether the server said so); "OK" is a code here.
 py::object EndOfCall(const GrpcSession& session, int32_t call) {
   const Status* const end = session.EndOf(call);
   if (end == nullptr) return py::none();
-  return py::make_tuple(std::string(CodeName(end->code())), Utf8(end->message()));
+  return py::make_tuple(std::string(CodeName(end->code())), Utf8(end->message()),
+                        session.IsAnswered(call));
 }
 
 void RegisterGrpcSession(py::module_& module) {

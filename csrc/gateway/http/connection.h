@@ -168,7 +168,7 @@ class Connection final : private ExchangeOwner, private ControlOwner, private Ht
   void Refuse(ConnectionEnd end, int status, std::string_view message);
   // `tensors` follow `body`. Fills in what every answer has.
   void Send(Http1ResponseHead head, std::string_view body, std::span<const OutputPart> tensors);
-  void FillIn(Http1ResponseHead* head);
+  void Complete(Http1ResponseHead* head);
   void NoteSent(int status, size_t bytes);
   Nanos ExpectedWait() const;
   void RecordAccess(int status, size_t bytes_out);

@@ -122,7 +122,7 @@ void Connection::WriteEvents(std::string_view events, bool is_last) {
     head.chunked = true;
     head.extra = kFields;
     if (is_http10_) keep_alive_ = false;  // Its end is the connection's.
-    FillIn(&head);
+    Complete(&head);
     AppendHttp1Head(head, &text);
   }
   if (is_http10_) {
@@ -177,7 +177,7 @@ void Connection::Send(Http1ResponseHead head, std::string_view body,
   size_t body_bytes = body.size();
   for (const OutputPart& tensor : tensors) body_bytes += tensor.bytes.size();
   head.content_length = body_bytes;
-  FillIn(&head);
+  Complete(&head);
   ServerTimingStorage timing_storage;
   HttpHeader timing{"Server-Timing", {}};
   if (exchange_ != nullptr && exchange_->wants_timing) {
@@ -207,7 +207,7 @@ void Connection::Send(Http1ResponseHead head, std::string_view body,
 }
 
 // What every answer has.
-void Connection::FillIn(Http1ResponseHead* head) {
+void Connection::Complete(Http1ResponseHead* head) {
   head->is_http10 = is_http10_;
   head->date = gateway_.DateAt(now_);
   if (keep_alive_ && gateway_.is_draining_) {

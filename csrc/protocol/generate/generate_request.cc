@@ -10,8 +10,6 @@
 namespace fastserve {
 namespace {
 
-// The depths of what is visited: the root is 1, "parameters" 2.
-constexpr int kRootFieldDepth = 2;
 constexpr size_t kKeptDocumentBytes = 1 << 20;  // As KserveRestDecoder keeps.
 
 // Reads one object; lives for one Decode.

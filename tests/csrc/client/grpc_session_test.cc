@@ -145,6 +145,7 @@ TEST_F(GrpcSessionTest, ACallHasAnAnswerAndAnEnd) {
   EXPECT_EQ(Message(*call), "world");
   EXPECT_EQ(Message(*call), "none");
   EXPECT_EQ(End(*call), "OK");
+  EXPECT_TRUE(client_->IsAnswered(*call));
   client_->Forget(*call);
   EXPECT_EQ(client_->calls(), 0u);
 }
@@ -184,6 +185,7 @@ TEST_F(GrpcSessionTest, WhatIsNoGrpcSaysSo) {
   EXPECT_EQ(End(unended), "INTERNAL the server's answer ends without grpc-status");
   EXPECT_EQ(End(reset), "INTERNAL the server reset the call, HTTP/2's error 2");
   EXPECT_TRUE(End(refused).starts_with("UNAVAILABLE "));
+  EXPECT_FALSE(client_->IsAnswered(refused));
 }
 
 TEST_F(GrpcSessionTest, MessagesThatCannotBeTaken) {

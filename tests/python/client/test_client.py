@@ -144,6 +144,10 @@ def test_parameters_priority_and_sequences_are_taken(client):
     client.infer("FP32", {"x": X[0]}, sequence=RequestSequence("s", start=True))
 
 
+def test_a_timeout_of_days_is_none_that_a_server_refuses(client):
+    assert client.infer("FP32", {"x": X[0]}, timeout=1e7)["y"].shape == (4,)
+
+
 def test_a_timeout_ends_a_call_and_nothing_else(client, server):
     error = failure(lambda: client.infer("slow", {"x": X[0]}, timeout=0.05))
     # A server that knows how long it takes does not begin.
@@ -218,7 +222,7 @@ def test_headers(kind, scheme, server):
 def test_an_answer_that_is_too_large(kind, scheme, server):
     with closing(kind(f"{scheme}://{server.address}", answer_bytes_max=1000)) as client:
         error = failure(lambda: client.infer("FP32", {"x": LARGE}))
-        assert error.code == "RESOURCE_EXHAUSTED"
+        assert (error.code, error.is_answer) == ("RESOURCE_EXHAUSTED", False)
         np.testing.assert_array_equal(client.infer("FP32", {"x": X[0]})["y"], X[0])
 
 

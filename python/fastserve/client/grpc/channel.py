@@ -29,8 +29,8 @@ _LAST_WORDS_S = 1.0
 Head = tuple[str, str, str, int | None, list[tuple[str, str]]]
 # Begins a call: its number, and what to send.
 Begin = Callable[[GrpcSession, Head], tuple[int, list[Any]]]
-# Its code, message and answer; None while it runs.
-End = Callable[[GrpcSession, int], tuple[str, str, T | None] | None]
+# Its code, message, whether the server said so, and answer; None while it runs.
+End = Callable[[GrpcSession, int], tuple[str, str, bool, T | None] | None]
 
 
 class GrpcChannel(GrpcOperations):
@@ -79,7 +79,7 @@ class GrpcChannel(GrpcOperations):
                 if said is not None:
                     error, answer = said
                     if error:
-                        raise self._refused("UNKNOWN", error)
+                        raise self._refused("UNKNOWN", error, True)
                     yield InferResult(*answer)
                 elif (end := session.end_of(call)) is None:
                     # What was taken lets the server send more.
@@ -115,9 +115,9 @@ class GrpcChannel(GrpcOperations):
             raise self._seen(error) from None
         finally:
             await self._leave(connection, call, is_usable)
-        code, message, answer = said
+        code, message, is_answer, answer = said
         if answer is None:
-            raise self._refused(code, message)
+            raise self._refused(code, message, is_answer)
         return answer
 
     async def _connection(self, deadline: Deadline) -> GrpcConnection:
@@ -157,11 +157,12 @@ class GrpcChannel(GrpcOperations):
             return unreachable(self.url, error)
         return from_core(error, self.url)
 
-    def _refused(self, code: str, message: str) -> CallError:
+    def _refused(self, code: str, message: str, is_answer: bool) -> CallError:
+        """What this side refuses, it would refuse again."""
         return CallError(
             code,
             message,
             server=self.url,
-            is_retryable=code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"),
-            is_answer=True,
+            is_retryable=code == "UNAVAILABLE" or (is_answer and code == "RESOURCE_EXHAUSTED"),
+            is_answer=is_answer,
         )

@@ -26,7 +26,8 @@ from fastserve.client.settings import ClientSettings
 from fastserve.client.urls import Address
 
 T = TypeVar("T")
-_S_PER_MS = 1e-3
+# As much as a fastserve server takes: a day.
+_TIMEOUT_MS_MAX = 86_400_000
 _SHOWN_CHARACTERS = 300
 
 
@@ -51,13 +52,12 @@ class HttpChannel(HttpOperations):
         target = self._target(request.model, request.version) + "/infer"
 
         def begin(session: HttpSession) -> list[Any]:
-            left_s = deadline.left_s()
             return session.begin_infer(
                 request.message,
                 target,
                 self._address.authority,
                 binary=self._binary,
-                timeout_ms=None if left_s is None else max(1, int(left_s / _S_PER_MS)),
+                timeout_ms=_timeout_ms(deadline),
                 headers=self._headers,
             )
 
@@ -211,3 +211,10 @@ class HttpChannel(HttpOperations):
             is_retryable=status in (429, 502, 503),
             is_answer=True,
         )
+
+
+def _timeout_ms(deadline: Deadline) -> int | None:
+    left_s = deadline.left_s()
+    if left_s is None:
+        return None
+    return max(1, min(int(left_s * 1e3), _TIMEOUT_MS_MAX))

@@ -38,6 +38,20 @@ TEST(GrpcFraming, TimeoutsHaveAUnit) {
   }
 }
 
+TEST(GrpcFraming, TimeoutsAreWrittenInTheFinestUnitThatFits) {
+  EXPECT_EQ(FormatGrpcTimeout(0), "0n");
+  EXPECT_EQ(FormatGrpcTimeout(99'999'999), "99999999n");
+  EXPECT_EQ(FormatGrpcTimeout(100'000'001), "100001u");  // Rounded up: never too early.
+  EXPECT_EQ(FormatGrpcTimeout(int64_t{3600} * 1'000'000'000), "3600000m");
+  EXPECT_EQ(FormatGrpcTimeout(std::numeric_limits<int64_t>::max()), "2562048H");
+  for (const int64_t timeout : {int64_t{1}, int64_t{123'456'789}, int64_t{98'765'432'109'876}}) {
+    const std::optional<int64_t> parsed = ParseGrpcTimeout(FormatGrpcTimeout(timeout));
+    ASSERT_TRUE(parsed.has_value());
+    EXPECT_GE(*parsed, timeout);
+    EXPECT_LE(*parsed - timeout, timeout / 10'000'000);
+  }
+}
+
 TEST(GrpcFraming, MessagesAreAsciiOnTheWire) {
   EXPECT_EQ(EncodeGrpcMessage(""), "");
   EXPECT_EQ(EncodeGrpcMessage("no model 'a~'"), "no model 'a~'");
@@ -59,6 +73,19 @@ TEST(GrpcFraming, CodesAreTheirNumbers) {
   EXPECT_EQ(GrpcCodeText(Code::kOk), "0");
   EXPECT_EQ(GrpcCodeText(Code::kUnimplemented), "12");
   EXPECT_EQ(GrpcCodeText(Code::kUnauthenticated), "16");
+  for (int code = 0; code <= static_cast<int>(Code::kUnauthenticated); ++code) {
+    EXPECT_EQ(ParseGrpcCode(std::to_string(code)), static_cast<Code>(code));
+  }
+  for (const std::string_view wrong : {"", "17", "-1", "00", "x", "1 "}) {
+    EXPECT_EQ(ParseGrpcCode(wrong), Code::kUnknown) << wrong;
+  }
+}
+
+TEST(GrpcFraming, AProxysStatusHasACode) {
+  EXPECT_EQ(GrpcCodeOfHttp(503), Code::kUnavailable);
+  EXPECT_EQ(GrpcCodeOfHttp(404), Code::kUnimplemented);
+  EXPECT_EQ(GrpcCodeOfHttp(401), Code::kUnauthenticated);
+  EXPECT_EQ(GrpcCodeOfHttp(302), Code::kUnknown);
 }
 
 }  // namespace
