@@ -20,7 +20,7 @@ from fastserve.client import AsyncClient, CallError
 from tests.attacks.raw_http import post
 from tests.served import HOST
 from tools.soak.clients import Ledger, Peer
-from tools.soak.requests import MANY, Requests
+from tools.soak.requests import CROWDED, MANY, Requests
 
 CALLS = 20
 BURST, BURST_CONNECTIONS, BURST_STREAMS = 200, 4, 8
@@ -53,7 +53,7 @@ class Callers:
     async def _call(self, client: AsyncClient) -> None:
         number = self._requests.next_number()
         model, columns = self._chance.choice(
-            (("echo", 4), ("identity_fp32", 16), ("batches", 8), ("echo", 150_000), ("slow", 4))
+            ((CROWDED, 4), (CROWDED, 16), (CROWDED, 16), (CROWDED, 150_000), ("slow", 4))
         )
         sent = np.full((1, columns), number % 100_000, np.float32)
         timeout = self._chance.choice((0.01, 5.0)) if model == "slow" else 30.0
@@ -123,7 +123,7 @@ class Callers:
             file.write_text(body)
             command = ["h2load", f"-n{BURST}", f"-c{BURST_CONNECTIONS}", f"-m{BURST_STREAMS}"]
             command += ["-d", str(file), "-H", "content-type: application/json"]
-            url = f"http://{self._address}/v2/models/echo/infer"
+            url = f"http://{self._address}/v2/models/{CROWDED}/infer"
             process = await asyncio.create_subprocess_exec(
                 *command, url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
             )

@@ -170,7 +170,8 @@ class Clients:
                 peer.end_sending()
                 received = await peer.read_to_end()
                 found = [int(status) for status in STATUS_LINE.findall(received)]
-                if received and not received.startswith(b"HTTP/1.1 "):
+                is_http2 = data.startswith(b"PRI * HTTP/2.0")  # Answered in kind.
+                if received and not is_http2 and not received.startswith(b"HTTP/1.1 "):
                     self.ledger.remember(self.ledger.wrong, f"{data[:100]!r}: {received[:100]!r}")
                 if any(status == 500 for status in found):
                     self.ledger.remember(self.ledger.wrong, f"500 for {data[:200]!r}")

@@ -25,6 +25,7 @@ JSON_FLOATS = 10_000
 MLP_COLUMNS, MLP_TOLERANCE = 64, 1e-4
 SLOW_S = 0.02
 MANY = 40  # Answers of a model for streams.
+CROWDED = "crowded"  # Asked by crowds: its queue may be full, those of others must not be.
 REFUSALS = {429, 503}
 
 
@@ -41,6 +42,7 @@ class Asked:
 def make_models(repository: Repository) -> None:
     repository.add_identity("echo", dims="-1, -1")
     repository.add_identity("slow", dims="-1, -1", delay_us=round(SLOW_S * 1e6))
+    repository.add_identity(CROWDED, dims="-1, -1")
     repository.add_identity(
         "many",
         dims="-1",
