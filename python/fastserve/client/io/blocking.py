@@ -154,8 +154,10 @@ class Pool:
         self._pid = os.getpid()
         # Guards the two below; whoever finds an idle connection needs neither.
         self._changed = threading.Condition()
+        self._limit = limit
         self._left = limit  # So many more may be opened.
         self._waiting = 0
+        self._is_closed = False
 
     async def take(self, deadline: Deadline) -> Any:
         if os.getpid() != self._pid:
@@ -169,6 +171,9 @@ class Pool:
             self.drop(connection)
 
     def give_back(self, connection: Any) -> None:
+        if self._is_closed:
+            self.drop(connection)
+            return
         connection.was_used()
         self._idle.append(connection)
         if self._waiting:
@@ -180,6 +185,10 @@ class Pool:
         self._leave()
 
     def close(self) -> None:
+        self._is_closed = True
+        self._drop_idle()
+
+    def _drop_idle(self) -> None:
         while (connection := self._pop()) is not None:
             self.drop(connection)
 
@@ -220,7 +229,8 @@ class Pool:
         self._pid = os.getpid()
         self._changed = threading.Condition()  # A thread of the parent's may have held it.
         self._waiting = 0
-        self.close()
+        self._drop_idle()
+        self._left = self._limit  # What the parent's threads were using is not here.
 
 
 class BlockingIo:
