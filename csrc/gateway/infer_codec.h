@@ -66,8 +66,8 @@ class InferCodec {
   // The answer of an exchange that ended well. Errors: INVALID_ARGUMENT for a response that JSON
   // cannot say, or when there was not exactly one; UNAVAILABLE without memory for its JSON.
   Status EncodeResponse(Exchange& exchange, EncodedBody* out);
-  // Takes the responses of a stream that are ready, and appends each as a server-sent event: itself,
-  // or why JSON cannot say it.
+  // Takes the responses of a stream that are ready, and appends each as a server-sent event:
+  // itself, or why JSON cannot say it.
   void EncodeEvents(Exchange& exchange, ByteWriter* out);
   // The last of them, and why there are no more if that is an error.
   void EncodeLastEvents(Exchange& exchange, const Status& end, ByteWriter* out);

@@ -166,9 +166,8 @@ py::tuple DecodeCall(GrpcSession& session, std::span<const std::byte> response,
   return AnswerOf(answer, [&](std::span<const std::byte> bytes) { return session.OwnerOf(bytes); });
 }
 
-// Of a call that takes one message back: None while it runs, else (code, message, whether the server
-// said so, answer), where
-// `read` makes the answer of a GrpcMessage.
+// Of a call that takes one message back: None while it runs, else (code, message, whether the
+// server said so, answer), where `read` makes the answer of a GrpcMessage.
 template <typename Read>
 py::object EndUnary(GrpcSession& session, int32_t call, Read&& read) {
   const Status* const end = session.EndOf(call);
