@@ -11,6 +11,27 @@
 namespace fastserve {
 namespace {
 
+// What an answer without grpc-status means: a proxy's, most likely.
+Code CodeOfHttp(int http_status) {
+  switch (http_status) {
+    case 400:
+      return Code::kInternal;
+    case 401:
+      return Code::kUnauthenticated;
+    case 403:
+      return Code::kPermissionDenied;
+    case 404:
+      return Code::kUnimplemented;
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+      return Code::kUnavailable;
+    default:
+      return Code::kUnknown;
+  }
+}
+
 Status StatusOfReset(uint32_t http2_error) {
   switch (static_cast<Http2Error>(http2_error)) {
     case Http2Error::kRefusedStream:
@@ -104,7 +125,7 @@ void GrpcCall::OnEnd(uint32_t http2_error) {
   if (grpc_code_) return End({});
   if (http2_error != 0) return End(StatusOfReset(http2_error));
   if (http_status_ != 200 || !IsGrpcContentType(content_type_)) {
-    return End(MakeStatus(GrpcCodeOfHttp(http_status_), "no gRPC: HTTP status ", http_status_,
+    return End(MakeStatus(CodeOfHttp(http_status_), "no gRPC: HTTP status ", http_status_,
                           " and content-type '", content_type_, "'"));
   }
   End(Internal("the server's answer ends without grpc-status"));

@@ -109,24 +109,4 @@ Code ParseGrpcCode(std::string_view text) {
   return Code::kUnknown;
 }
 
-Code GrpcCodeOfHttp(int http_status) {
-  switch (http_status) {
-    case 400:
-      return Code::kInternal;
-    case 401:
-      return Code::kUnauthenticated;
-    case 403:
-      return Code::kPermissionDenied;
-    case 404:
-      return Code::kUnimplemented;
-    case 429:
-    case 502:
-    case 503:
-    case 504:
-      return Code::kUnavailable;
-    default:
-      return Code::kUnknown;
-  }
-}
-
 }  // namespace fastserve

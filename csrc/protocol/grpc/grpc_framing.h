@@ -49,7 +49,4 @@ std::string_view GrpcCodeText(Code code);
 // The reverse; UNKNOWN for what is no code, as gRPC's own libraries take it.
 Code ParseGrpcCode(std::string_view text);
 
-// What an answer without grpc-status means: a proxy's, most likely.
-Code GrpcCodeOfHttp(int http_status);
-
 }  // namespace fastserve

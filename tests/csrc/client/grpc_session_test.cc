@@ -188,6 +188,23 @@ TEST_F(GrpcSessionTest, WhatIsNoGrpcSaysSo) {
   EXPECT_FALSE(client_->IsAnswered(refused));
 }
 
+TEST_F(GrpcSessionTest, AProxysStatusHasACode) {
+  for (const auto& [status, code] :
+       std::vector<std::pair<std::string, std::string>>{{"400", "INTERNAL"},
+                                                        {"401", "UNAUTHENTICATED"},
+                                                        {"403", "PERMISSION_DENIED"},
+                                                        {"404", "UNIMPLEMENTED"},
+                                                        {"429", "UNAVAILABLE"},
+                                                        {"302", "UNKNOWN"}}) {
+    const int32_t call = Start();
+    Talk();
+    server_.session->Answer(call, Fields{{":status", status}}, true);
+    Talk();
+    EXPECT_TRUE(End(call).starts_with(code + " no gRPC")) << End(call);
+    client_->Forget(call);
+  }
+}
+
 TEST_F(GrpcSessionTest, MessagesThatCannotBeTaken) {
   const auto answer = [&](std::string_view data) {
     const int32_t call = Start();

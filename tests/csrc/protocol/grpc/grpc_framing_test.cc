@@ -81,12 +81,5 @@ TEST(GrpcFraming, CodesAreTheirNumbers) {
   }
 }
 
-TEST(GrpcFraming, AProxysStatusHasACode) {
-  EXPECT_EQ(GrpcCodeOfHttp(503), Code::kUnavailable);
-  EXPECT_EQ(GrpcCodeOfHttp(404), Code::kUnimplemented);
-  EXPECT_EQ(GrpcCodeOfHttp(401), Code::kUnauthenticated);
-  EXPECT_EQ(GrpcCodeOfHttp(302), Code::kUnknown);
-}
-
 }  // namespace
 }  // namespace fastserve
