@@ -113,8 +113,8 @@ def test_the_line_of_the_access_log_has_its_phases_and_no_others():
     assert set(shown) <= set(access_log.PHASES)
     record = {
         "peer": "127.0.0.1:33724", "method": "POST", "path": "/v2/models/digits/infer",
-        "status": 200, "grpc_status": "", "total_ns": 20_300_000, "model": "digits", "version": 1, "batch_rows": 2,
-        "bytes_in": 490, "bytes_out": 425, "id": "a7",
+        "status": 200, "grpc_status": "", "total_ns": 20_300_000, "model": "digits", "version": 1,
+        "batch_rows": 2, "bytes_in": 490, "bytes_out": 425, "id": "a7",
         **{f"{phase}_ns": 0 for phase in access_log.PHASES},
     }  # fmt: skip
     bare = re.sub(r" \([^)]*\)", "", line).split("info    ")[1].strip()

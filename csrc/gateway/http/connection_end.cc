@@ -85,7 +85,10 @@ void Connection::CheckDeadline(Nanos now) {
   now_ = now;
   // What was written is still sent, also to who reads slowly.
   if (gateway_.is_draining_ && is_idle()) return Close(ConnectionEnd::kDrain);
-  if (writing_paused_) return Abort(ConnectionEnd::kWriteStalled);
+  if (writing_paused_) {
+    LetGoOfRequest();  // Of a stream of events that nobody reads.
+    return Abort(ConnectionEnd::kWriteStalled);
+  }
   Guarded([this] {
     switch (state_) {
       case State::kHead:

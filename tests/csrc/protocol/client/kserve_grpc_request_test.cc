@@ -144,8 +144,8 @@ TEST_F(KserveGrpcRequest, WhatIsNoAnswerIsAnErrorOfTheServer) {
 }
 
 TEST_F(KserveGrpcRequest, StreamsCarryAnswersAndErrors) {
-  Result<GrpcStreamResponse> parsed =
-      ParseGrpcStreamResponse(proto::Bytes(1, "wrong") + proto::Bytes(2, "answer"));
+  const std::string message = proto::Bytes(1, "wrong") + proto::Bytes(2, "answer");
+  const Result<GrpcStreamResponse> parsed = ParseGrpcStreamResponse(message);
   ASSERT_TRUE(parsed.ok());
   EXPECT_EQ(parsed->error, "wrong");
   EXPECT_EQ(parsed->response, "answer");

@@ -48,7 +48,7 @@ TEST(GrpcFraming, TimeoutsAreWrittenInTheFinestUnitThatFits) {
     const std::optional<int64_t> parsed = ParseGrpcTimeout(FormatGrpcTimeout(timeout));
     ASSERT_TRUE(parsed.has_value());
     EXPECT_GE(*parsed, timeout);
-    EXPECT_LE(*parsed - timeout, timeout / 10'000'000);
+    EXPECT_LE(*parsed - timeout, timeout / 90'000);
   }
 }
 
