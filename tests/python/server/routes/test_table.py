@@ -57,4 +57,12 @@ def test_head_comes_with_get_and_options_with_all():
 def test_no_path_stands_twice_and_hints_know_the_words():
     paths = [route.path for route in table.ROUTES]
     assert len(set(paths)) == len(paths)
-    assert table.MODEL_WORDS == ["config", "infer", "ready", "stats", "trace/setting"]
+    assert table.MODEL_WORDS == [
+        "config",
+        "generate",
+        "generate_stream",
+        "infer",
+        "ready",
+        "stats",
+        "trace/setting",
+    ]
