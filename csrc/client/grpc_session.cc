@@ -164,10 +164,6 @@ bool GrpcSession::IsAnswered(int32_t call) const {
   return found != nullptr && found->is_answered();
 }
 
-Status GrpcSession::DecodeInfer(const GrpcMessage& message, InferBody* out) {
-  return DecodeInfer(message.bytes, message.owner, out);
-}
-
 Status GrpcSession::DecodeInfer(std::span<const std::byte> response, const BufferRef& owner,
                                 InferBody* out) {
   tensors_.SetMessage(owner);

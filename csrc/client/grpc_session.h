@@ -80,8 +80,7 @@ class GrpcSession final : private Http2Events {
   // Whether the server said so itself: not the connection, nor this side.
   bool IsAnswered(int32_t call) const;
 
-  // A ModelInferResponse, as views of `message`. Errors: INTERNAL.
-  Status DecodeInfer(const GrpcMessage& message, InferBody* out);
+  // A ModelInferResponse that lies in `owner`, as views of it. Errors: INTERNAL.
   Status DecodeInfer(std::span<const std::byte> response, const BufferRef& owner, InferBody* out);
   BufferRef OwnerOf(std::span<const std::byte> bytes) const { return tensors_.OwnerOf(bytes); }
 

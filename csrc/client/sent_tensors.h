@@ -12,7 +12,7 @@
 
 namespace fastserve {
 
-// Up to here copying is cheaper than one more piece to send.
+// Up to here a tensor is copied: one piece fewer to send.
 inline constexpr size_t kCopiedTensorBytesMax = 16 << 10;
 
 inline void AppendTensorBytes(const Tensor& tensor, const BufferRef& owner, Http2Output* output) {

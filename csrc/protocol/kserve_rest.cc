@@ -10,11 +10,6 @@
 namespace fastserve {
 namespace {
 
-// simdjson keeps about 7 bytes per byte of the largest document it has seen. Up to here that
-// memory stays for the next request; beyond, it goes back (a 224x224x3 image in FP32 is 1-3 MB of
-// JSON and 20 ms of parsing: an allocation does not show).
-constexpr size_t kKeptDocumentBytes = 1 << 20;
-
 // Hands the tail's bytes to the inputs that asked for some, in order.
 Status AssignTail(std::span<const std::byte> tail, const RestScratch& scratch, InferBody* out) {
   std::span<const std::byte> rest = tail;
@@ -151,20 +146,10 @@ Status KserveRestDecoder::DecodeEither(std::span<const std::byte> body,
                            ", but the body has only ", body.size(), " bytes");
   }
   const std::string_view text(reinterpret_cast<const char*>(body.data()), json_bytes);
-  if (!parser_) parser_ = std::make_unique<JsonParser>();
-  const auto read = [&]() -> Status {
-    JsonObject root;
-    FS_RETURN_IF_ERROR(parser_->Open(text, &root));
-    RequestReader reader(text.data() + text.size(), allocator, is_response, &scratch_, out);
-    FS_RETURN_IF_ERROR(reader.Read(root));
-    return parser_->Close();
-  };
-  Status status = read();
-  if (text.size() > kKeptDocumentBytes) {
-    parser_.reset();  // No view of `out` points into it.
-    scratch_.strings = {};
-  }
-  FS_RETURN_IF_ERROR(std::move(status));
+  FS_RETURN_IF_ERROR(ReadJsonDocument(text, &parser_, &scratch_, [&](JsonObject& root) {
+    return RequestReader(text.data() + text.size(), allocator, is_response, &scratch_, out)
+        .Read(root);
+  }));
   return AssignTail(body.subspan(json_bytes), scratch_, out);
 }
 

@@ -120,10 +120,10 @@ def test_the_connection_goes_on_after_a_stream(generating):
     connection.close()
 
 
-def test_what_json_cannot_say_is_an_event_of_its_own(generating):
+def test_an_input_that_json_cannot_say_is_refused(generating):
     answer = ask(generating, "half", {"x": [1]}, "generate_stream")
-    assert answer.status in (200, 400)
-    assert "FP16" in answer.body.decode()
+    assert answer.status == 400
+    assert "FP16" in answer.error
 
 
 def test_http_1_0_has_no_chunks(generating):
@@ -162,9 +162,3 @@ def test_who_stops_reading_or_leaves_takes_nothing_along(generating, tmp_path: P
     assert len(events(idle.getresponse().read())) == MANY
     idle.close()
     generating.check_healthy()
-
-
-def test_a_deadline_within_a_stream(generating):
-    answer = ask(generating, "slow", {"x": 1, "parameters": {"timeout": 50_000}}, "generate_stream")
-    assert answer.status in (503, 504)
-    assert answer.error

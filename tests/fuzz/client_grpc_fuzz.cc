@@ -23,7 +23,7 @@ void Drop(GrpcSession& session) {
 
 void CheckMessage(GrpcSession& session, const GrpcMessage& message) {
   InferBody answer;
-  if (!session.DecodeInfer(message, &answer).ok()) return;
+  if (!session.DecodeInfer(message.bytes, message.owner, &answer).ok()) return;
   for (const InferInput& output : answer.inputs) {
     FS_CHECK(ValidateTensor(output.name, output.tensor).ok());
     FS_CHECK(output.tensor.bytes.empty() || session.OwnerOf(output.tensor.bytes));

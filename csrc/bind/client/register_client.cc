@@ -256,13 +256,7 @@ void RegisterClient(py::module_& module) {
            py::arg("end"))
       .def_property(
           "priority", [](const ClientRequest& request) { return request.body.priority; },
-          [](ClientRequest& request, uint64_t priority) { request.body.priority = priority; })
-      .def_property(
-          "timeout_us", [](const ClientRequest& request) { return request.body.timeout_us; },
-          [](ClientRequest& request, uint64_t value_us) { request.body.timeout_us = value_us; })
-      .def_property(
-          "wants_final", [](const ClientRequest& request) { return request.body.wants_final; },
-          [](ClientRequest& request, bool wants) { request.body.wants_final = wants; });
+          [](ClientRequest& request, uint64_t priority) { request.body.priority = priority; });
   RegisterHttpSession(module);
   RegisterGrpcSession(module);
 }

@@ -10,8 +10,6 @@
 namespace fastserve {
 namespace {
 
-constexpr size_t kKeptDocumentBytes = 1 << 20;  // As KserveRestDecoder keeps.
-
 // Reads one object; lives for one Decode.
 class GenerateReader {
  public:
@@ -150,20 +148,10 @@ Status GenerateDecoder::Decode(std::span<const std::byte> body, std::span<const 
   out->Clear();
   scratch_.unescaped.clear();
   const std::string_view text(reinterpret_cast<const char*>(body.data()), body.size());
-  if (!parser_) parser_ = std::make_unique<JsonParser>();
-  const auto read = [&]() -> Status {
-    JsonObject root;
-    FS_RETURN_IF_ERROR(parser_->Open(text, &root));
-    GenerateReader reader(text.data() + text.size(), inputs, batching, allocator, &scratch_, out);
-    FS_RETURN_IF_ERROR(reader.Read(root));
-    return parser_->Close();
-  };
-  Status status = read();
-  if (text.size() > kKeptDocumentBytes) {
-    parser_.reset();  // No view of `out` points into it.
-    scratch_.strings = {};
-  }
-  return status;
+  return ReadJsonDocument(text, &parser_, &scratch_, [&](JsonObject& root) {
+    return GenerateReader(text.data() + text.size(), inputs, batching, allocator, &scratch_, out)
+        .Read(root);
+  });
 }
 
 Status EncodeGenerateResponse(const InferResult& result, std::span<const InferResultOutput> outputs,

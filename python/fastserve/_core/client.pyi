@@ -12,8 +12,6 @@ class ClientRequest:
     """An inference request to another server. Arrays are held, not copied."""
 
     priority: int
-    timeout_us: int
-    wants_final: bool
     def __init__(self, model: str, version: str = "", id: str = "") -> None: ...
     def add_input(self, name: str, value: Any) -> None:
         """Its type is the value's own. Raises CoreError (INVALID_ARGUMENT)."""

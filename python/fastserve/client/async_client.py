@@ -22,7 +22,7 @@ class AsyncClient:
     """Calls to one server, or to one of several that serve the same models.
 
         async with AsyncClient("grpc://127.0.0.1:8000") as client:
-            results = await asyncio.gather(*(client.infer("digits", x) for x in inputs))
+            results = await asyncio.gather(*(client.infer("digits", {"image": x}) for x in images))
 
     `url`: http://host:port (also https, grpc, grpcs), http+unix:/path or grpc+unix:/path of a
     socket, or a list of them. `balance`: "pick_first" asks the first that is well, "round_robin"
@@ -63,7 +63,7 @@ class AsyncClient:
         )
 
     async def close(self) -> None:
-        """Close all connections; calls that run fail."""
+        """No call begins any more. Those that run fail over gRPC, and go on over HTTP."""
         self._calls.close()
 
     async def __aenter__(self) -> Self:

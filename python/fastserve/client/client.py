@@ -75,7 +75,7 @@ class Client:
         )
 
     def close(self) -> None:
-        """Close all connections; calls that run fail."""
+        """No call begins any more; connections of those that run are closed after them."""
         self._calls.close()
 
     def __enter__(self) -> Self:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fastserve.client import CallError, Client, RequestSequence, Retries
+from fastserve.errors import Error
 from tests.python.client.conftest import HERE, INFERRED, LIMIT_S, Scripted, answer
 from tests.python.client.tls_proxy import TlsProxy
 from tests.served import HOST, Server
@@ -215,5 +216,5 @@ def test_tls(kind, scheme, server: Server):
     ],
 )  # fmt: skip
 def test_options_that_are_none(options, error):
-    with pytest.raises((ValueError, Exception), match=error):
+    with pytest.raises((ValueError, Error), match=error):
         Client(**options)

@@ -6,7 +6,6 @@ import contextlib
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from fastserve import _core
 from fastserve._core.client import HttpSession
@@ -18,7 +17,7 @@ from fastserve.client.call_error import (
     unreachable,
 )
 from fastserve.client.deadline import Deadline
-from fastserve.client.http.operations import HttpOperations
+from fastserve.client.http.operations import HttpOperations, model_path
 from fastserve.client.io.connections import HttpConnection, Io
 from fastserve.client.requests import Request
 from fastserve.client.results import InferResult
@@ -37,7 +36,6 @@ class HttpChannel(HttpOperations):
         self._address = address
         self._binary = settings.binary
         self._headers = list(settings.headers.items())
-        self._targets: dict[tuple[str, str], str] = {}
         self._pool = io.http_pool(
             settings.endpoint(address),
             lambda: HttpSession(body_bytes_max=settings.answer_bytes_max),
@@ -49,7 +47,8 @@ class HttpChannel(HttpOperations):
     # -- Inference ---------------------------------------------------------------------------
 
     async def infer(self, request: Request, deadline: Deadline) -> InferResult:
-        target = self._target(request.model, request.version) + "/infer"
+        path = model_path(request.model, request.version)
+        target = f"{self._address.prefix}{path}/infer"
 
         def begin(session: HttpSession) -> list[Any]:
             return session.begin_infer(
@@ -165,18 +164,6 @@ class HttpChannel(HttpOperations):
                 self._pool.give_back(connection)
             else:
                 self._pool.drop(connection)
-
-    def _target(self, model: str, version: str) -> str:
-        key = (model, version)
-        target = self._targets.get(key)
-        if target is None:
-            target = f"{self._address.prefix}/v2/models/{quote(model, safe='')}"
-            if version:
-                target += f"/versions/{quote(version, safe='')}"
-            if len(self._targets) > 1000:
-                self._targets.clear()
-            self._targets[key] = target
-        return target
 
     # -- Answers -----------------------------------------------------------------------------
 

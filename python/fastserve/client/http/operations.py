@@ -6,6 +6,7 @@ import base64
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -39,14 +40,14 @@ class HttpOperations(ABC):
         return await self._is_well("/v2/health/ready", deadline)
 
     async def is_model_ready(self, model: str, version: str, deadline: Deadline) -> bool:
-        return await self._is_well(f"{_path(model, version)}/ready", deadline)
+        return await self._is_well(f"{model_path(model, version)}/ready", deadline)
 
     async def server_metadata(self, deadline: Deadline) -> ServerMetadata:
         _, said = await self.ask("GET", "/v2", deadline)
         return ServerMetadata(said["name"], said["version"], tuple(said.get("extensions", ())))
 
     async def model_metadata(self, model: str, version: str, deadline: Deadline) -> ModelMetadata:
-        _, said = await self.ask("GET", _path(model, version), deadline)
+        _, said = await self.ask("GET", model_path(model, version), deadline)
         return ModelMetadata(
             said["name"],
             tuple(said.get("versions") or ()),
@@ -56,11 +57,11 @@ class HttpOperations(ABC):
         )
 
     async def model_config(self, model: str, version: str, deadline: Deadline) -> dict[str, Any]:
-        _, said = await self.ask("GET", f"{_path(model, version)}/config", deadline)
+        _, said = await self.ask("GET", f"{model_path(model, version)}/config", deadline)
         return dict(said)
 
     async def statistics(self, model: str, version: str, deadline: Deadline) -> list[Any]:
-        path = f"{_path(model, version)}/stats" if model else "/v2/models/stats"
+        path = f"{model_path(model, version)}/stats" if model else "/v2/models/stats"
         _, said = await self.ask("GET", path, deadline)
         return list(said["model_stats"])
 
@@ -96,7 +97,8 @@ class HttpOperations(ABC):
         await self.ask("POST", _repository_path(model, "unload"), deadline, value)
 
 
-def _path(model: str, version: str) -> str:
+@lru_cache(maxsize=1024)  # Every inference asks.
+def model_path(model: str, version: str) -> str:
     path = f"/v2/models/{quote(model, safe='')}"
     return f"{path}/versions/{quote(version, safe='')}" if version else path
 

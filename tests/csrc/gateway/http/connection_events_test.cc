@@ -1,6 +1,8 @@
 // Streams of server-sent events: as they come, to a client that reads them, slowly or not at all.
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cmath>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -125,6 +127,25 @@ TEST(ConnectionEvents, AnErrorAfterTheFirstIsAnEvent) {
   EXPECT_TRUE(sent.starts_with("HTTP/1.1 200 OK\r\n"));
   EXPECT_NE(sent.find("data: {\"error\":\"it broke\"}\n\n"), std::string::npos) << sent;
   EXPECT_TRUE(sent.ends_with("0\r\n\r\n"));
+}
+
+TEST(ConnectionEvents, WhatJsonCannotSayIsAnEventAndTheStreamGoesOn) {
+  FakeLoop loop(kTimes);
+  loop.map->Publish(Serve(EchoBackend([](auto inputs, int64_t rows, auto& outputs) -> Status {
+                            static const std::array<float, 2> numbers = {NAN, 1};
+                            Tensor tensor = inputs[0].tensor;
+                            tensor.bytes = std::as_bytes(std::span(numbers));
+                            outputs.Add(0, tensor, inputs[0].owner);
+                            outputs.EndResponse();
+                            return Echo(inputs, rows, outputs);
+                          }),
+                          Named("m")));
+  FakeSocket& socket = loop.Connect();
+  socket.Feed(Post("/v2/models/m/generate_stream", R"({"x":[1,2],"id":"7"})"));
+  loop.RunUntilIdle();
+  const std::string sent = socket.Take();
+  EXPECT_NE(sent.find("data: {\"error\":"), std::string::npos) << sent;
+  EXPECT_EQ(EventsIn(sent), 1u);
 }
 
 TEST(ConnectionEvents, AnErrorBeforeTheFirstIsTheStatus) {
