@@ -33,6 +33,7 @@ READERS = {
 # What is reached through a reader alone, or has no pieces.
 INNER = {
     "JsonParser": "KserveRestDecoder owns it and gives it whole texts",
+    "ReadJsonDocument": "the outer half of KserveRestDecoder and GenerateDecoder",
     "RequestReader": "the inner half of KserveRestDecoder",
     "ReadJsonBool": "reads a value of JsonParser's document",
     "ReadJsonUint64": "reads a value of JsonParser's document",
