@@ -32,6 +32,10 @@ class GrpcInferStreamsTest : public Http2Gateway {
   static std::string Final(bool value) {
     return Bytes(4, Entry("triton_final_response", Varint(1, value)));
   }
+  // What says that no response follows, and nothing else.
+  static std::string Last(std::string_view model) {
+    return Bytes(2, Bytes(1, model) + Bytes(2, "1") + Final(true));
+  }
   // The model `name` gives n responses.
   void PublishMany(std::string name, int n) {
     loop_.map->Publish(Serve(EchoBackend([n](auto inputs, int64_t, auto& outputs) {
@@ -111,11 +115,14 @@ TEST_F(GrpcInferStreamsTest, TheLastResponseIsMarkedForWhoAsks) {
   client_.Send(stream, Grpc(For("two", asks)) + Grpc(For("none", asks)));
   client_.End(stream);
   Talk();
+  // An instance that ended only after the loop took its last response has an empty one marked.
+  const std::vector<std::string> merged = {Response(1, "", Final(false), "two"),
+                                           Response(1, "", Final(true), "two"), Last("none")};
+  const std::vector<std::string> apart = {Response(1, "", Final(false), "two"),
+                                          Response(1, "", Final(false), "two"), Last("two"),
+                                          Last("none")};
   const std::vector<std::string> messages = Messages(stream);
-  ASSERT_EQ(messages.size(), 3u);
-  EXPECT_EQ(messages[0], Response(1, "", Final(false), "two"));
-  EXPECT_EQ(messages[1], Response(1, "", Final(true), "two"));
-  EXPECT_EQ(messages[2], Bytes(2, Bytes(1, "none") + Bytes(2, "1") + Final(true)));
+  EXPECT_TRUE(messages == merged || messages == apart) << testing::PrintToString(messages);
 }
 
 TEST_F(GrpcInferStreamsTest, AnErrorIsSaidInItsPlaceAndTheStreamGoesOn) {
