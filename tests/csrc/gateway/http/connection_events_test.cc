@@ -20,7 +20,7 @@ struct Streaming {
   explicit Streaming(Status end = {}) {
     ServableOptions served = Named("m");
     served.caller_runs = false;
-    auto model = [this, end](auto inputs, int64_t rows, auto& outputs) -> Status {
+    auto model = [gate = gate, end](auto inputs, int64_t rows, auto& outputs) -> Status {
       FS_RETURN_IF_ERROR(Echo(inputs, rows, outputs));
       gate->Pass();
       FS_RETURN_IF_ERROR(Echo(inputs, rows, outputs));
