@@ -141,6 +141,12 @@ class DeterministicAtom {
   T fetch_or(T bits, std::memory_order) {
     return Change([bits](T old) { return old | bits; });
   }
+  T fetch_add(T more, std::memory_order) {
+    return Change([more](T old) { return static_cast<T>(old + more); });
+  }
+  T fetch_sub(T less, std::memory_order) {
+    return Change([less](T old) { return static_cast<T>(old - less); });
+  }
   bool compare_exchange_weak(T& expected, T desired, std::memory_order, std::memory_order) {
     DeterministicSchedule::Step();
     if (value_ != expected || DeterministicSchedule::OnceIn(8)) {
