@@ -37,20 +37,26 @@ Status ValidateBytesElements(std::string_view name, const Tensor& tensor, int64_
 }  // namespace
 
 Status ValidateTensor(std::string_view name, const Tensor& tensor) {
-  const std::optional<int64_t> elements = tensor.shape.Elements();
+  FS_RETURN_IF_ERROR(
+      ValidateTensorSize(name, tensor.type, tensor.shape, uint64_t{tensor.bytes.size()}));
+  if (tensor.type != DataType::kBytes) return {};
+  return ValidateBytesElements(name, tensor, tensor.shape.Elements().value_or(0));
+}
+
+Status ValidateTensorSize(std::string_view name, DataType type, const Shape& shape,
+                          uint64_t bytes) {
+  const std::optional<int64_t> elements = shape.Elements();
   if (!elements) {
-    return InvalidArgument("tensor '", name, "': shape ", tensor.shape.ToString(),
+    return InvalidArgument("tensor '", name, "': shape ", shape.ToString(),
                            " has a negative dimension or too many elements");
   }
-  if (tensor.type == DataType::kBytes) return ValidateBytesElements(name, tensor, *elements);
+  if (type == DataType::kBytes) return {};
   uint64_t expected;
-  if (__builtin_mul_overflow(static_cast<uint64_t>(*elements), ElementBytes(tensor.type),
-                             &expected) ||
-      expected != tensor.bytes.size()) {
+  if (__builtin_mul_overflow(static_cast<uint64_t>(*elements), ElementBytes(type), &expected) ||
+      expected != bytes) {
     return InvalidArgument("tensor '", name, "': expected ", *elements, " elements of ",
-                           DataTypeName(tensor.type), " for shape ", tensor.shape.ToString(), ", ",
-                           ElementBytes(tensor.type), " bytes each, but received ",
-                           tensor.bytes.size(), " bytes");
+                           DataTypeName(type), " for shape ", shape.ToString(), ", ",
+                           ElementBytes(type), " bytes each, but received ", bytes, " bytes");
   }
   return {};
 }

@@ -32,6 +32,10 @@ struct Tensor {
 // Errors: INVALID_ARGUMENT that names `name`, the expected and the received number of bytes.
 Status ValidateTensor(std::string_view name, const Tensor& tensor);
 
+// The part of it that needs no bytes, for a tensor whose bytes are not at hand: that `bytes` is
+// their number. BYTES tensors have any.
+Status ValidateTensorSize(std::string_view name, DataType type, const Shape& shape, uint64_t bytes);
+
 // Splits a BYTES tensor into its elements. `tensor` has been validated.
 std::vector<std::string_view> SplitBytesElements(const Tensor& tensor);
 

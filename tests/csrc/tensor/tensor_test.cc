@@ -61,6 +61,17 @@ TEST(ValidateTensor, RefusesNegativeDimensions) {
   ExpectInvalid(Of(DataType::kBytes, {0, -1}, ""), "negative dimension");
 }
 
+TEST(ValidateTensor, KnowsTheSizeOfBytesThatAreNotAtHand) {
+  EXPECT_TRUE(ValidateTensorSize("x", DataType::kInt16, {2, 3}, 12).ok());
+  EXPECT_TRUE(ValidateTensorSize("x", DataType::kInt16, {0}, 0).ok());
+  EXPECT_TRUE(ValidateTensorSize("x", DataType::kBytes, {2}, 1).ok()) << "its elements are unseen";
+  EXPECT_EQ(ValidateTensorSize("x", DataType::kInt16, {2, 3}, 11).message(),
+            "tensor 'x': expected 6 elements of INT16 for shape [2,3], 2 bytes each, but received "
+            "11 bytes");
+  EXPECT_FALSE(ValidateTensorSize("x", DataType::kFp64, {int64_t{1} << 61}, 0).ok());
+  EXPECT_FALSE(ValidateTensorSize("x", DataType::kBytes, {-1}, 0).ok());
+}
+
 constexpr std::string_view kTwoElements = "\2\0\0\0ab\0\0\0\0"sv;
 
 TEST(ValidateTensor, WalksBytesElements) {
