@@ -1,6 +1,13 @@
 #include "protocol/infer_body.h"
 
+#include <ostream>
+
 namespace fastserve {
+
+std::ostream& operator<<(std::ostream& out, const TensorLabel& label) {
+  if (label.name.empty()) return out << label.list << '[' << label.index << ']';
+  return out << label.word << " '" << label.name << '\'';
+}
 
 void InferBody::Clear() {
   model_name = {};

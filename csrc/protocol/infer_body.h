@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iosfwd>
 #include <string_view>
 #include <variant>
 #include <vector>
@@ -20,18 +21,44 @@ inline constexpr size_t kMaxRequestTensors = 1024;
 // Parameters of one request: as many as Apache allows header fields (LimitRequestFields).
 inline constexpr size_t kMaxRequestParameters = 100;
 
+// A range of a region of shared memory that the client has registered: whether there is such a
+// region, and the range is within it, is not said. offset + bytes does not overflow.
+struct SharedMemoryRange {
+  std::string_view region;
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+
+  bool is_set() const { return !region.empty(); }
+};
+
 struct InferInput {
   std::string_view name;
   // Its bytes have been checked against type and shape. JSON data is aligned to 64 bytes, binary
   // data lies wherever the body put it.
   Tensor tensor;
+  // When set, tensor.bytes is empty: whoever has the region fills them in, and validates. The
+  // number of bytes is right for type and shape, but for BYTES.
+  SharedMemoryRange memory = {};
 };
 
 struct InferOutput {
   std::string_view name;
   bool binary = false;
   uint32_t classification = 0;  // Top k as "value:index:label"; 0 asks for the tensor itself.
+  // When set, the output's bytes go there, memory.bytes at most, and are not in the answer; it is
+  // then neither binary nor to be classified.
+  SharedMemoryRange memory = {};
 };
+
+// How messages name a tensor: "tensor 'x'", or "inputs[2]" while it has no name. It is written
+// where a message is made, so that a label costs nothing where none is.
+struct TensorLabel {
+  std::string_view word;  // "tensor", "output".
+  std::string_view list;  // "inputs", "outputs".
+  size_t index;
+  std::string_view name;
+};
+std::ostream& operator<<(std::ostream& out, const TensorLabel& label);
 
 struct InferParameter {
   std::string_view name;
@@ -80,6 +107,9 @@ struct InferResultOutput {
   std::string_view name;
   Tensor tensor;
   bool binary = false;
+  // When set, its bytes went there and are not in the answer, which says the range: memory.bytes
+  // as the size.
+  SharedMemoryRange memory = {};
 };
 
 }  // namespace fastserve

@@ -91,6 +91,17 @@ Status MakeBytesElement(std::string_view name, std::span<const std::byte> body,
   return {};
 }
 
+// The end of an output, from its shape's.
+void AppendSharedMemory(const SharedMemoryRange& memory, ByteWriter* out) {
+  out->Append("],\"parameters\":{\"shared_memory_region\":");
+  AppendJsonString(memory.region, out);
+  out->Append(",\"shared_memory_offset\":");
+  AppendJsonInteger(memory.offset, out);
+  out->Append(",\"shared_memory_byte_size\":");
+  AppendJsonInteger(memory.bytes, out);
+  out->Append("}}");
+}
+
 Status AppendOutput(const InferResultOutput& output, ByteWriter* out) {
   out->Append("{\"name\":");
   AppendJsonString(output.name, out);
@@ -100,6 +111,10 @@ Status AppendOutput(const InferResultOutput& output, ByteWriter* out) {
   for (size_t axis = 0; axis < output.tensor.shape.rank(); ++axis) {
     if (axis > 0) out->Append(',');
     AppendJsonInteger(static_cast<uint64_t>(output.tensor.shape[axis]), out);
+  }
+  if (output.memory.is_set()) {
+    AppendSharedMemory(output.memory, out);
+    return {};
   }
   if (output.binary) {
     out->Append("],\"parameters\":{\"binary_data_size\":");

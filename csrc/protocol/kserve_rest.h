@@ -18,7 +18,7 @@
 // away, whichever is first: what must outlive that, copy.
 //
 // Source: Open Inference Protocol v2 (REST), Triton's extensions "binary data", "classification",
-// "sequence", "schedule policy" and "parameters".
+// "sequence", "schedule policy", "parameters" and "shared memory".
 // Threads: none; a decoder belongs to one thread.
 #pragma once
 
@@ -62,13 +62,13 @@ class KserveRestDecoder {
   // `body` is the whole body, followed in memory by at least 64 readable bytes. `header_bytes` is
   // the value of Inference-Header-Content-Length (at least 1), nothing when the body is all JSON.
   //
-  // Errors: INVALID_ARGUMENT that names the field or tensor; UNIMPLEMENTED for shared memory;
-  // RESOURCE_EXHAUSTED when the allocator gives nothing. `*out` is then unspecified.
+  // Errors: INVALID_ARGUMENT that names the field or tensor; RESOURCE_EXHAUSTED when the allocator
+  // gives nothing. `*out` is then unspecified.
   Status Decode(std::span<const std::byte> body, std::optional<uint64_t> header_bytes,
                 TensorAllocator& allocator, InferBody* out);
 
   // The same of a response, as a client reads it; its outputs become `out->inputs`. Errors:
-  // INTERNAL, naming the field.
+  // INTERNAL, naming the field; so is an output in shared memory, which our client never asks for.
   Status DecodeResponse(std::span<const std::byte> body, std::optional<uint64_t> header_bytes,
                         TensorAllocator& allocator, InferBody* out);
 
@@ -89,7 +89,7 @@ Status DecodeRawBinary(std::span<const std::byte> body, std::span<const TensorSp
                        bool batching, TensorAllocator& allocator, InferBody* out);
 
 // Appends the JSON part of a response. A binary output carries its size; its bytes are for the
-// caller to send behind the JSON, in order.
+// caller to send behind the JSON, in order. An output in shared memory carries its range.
 //
 // Errors: INVALID_ARGUMENT for what JSON cannot say (json_writer.h); nothing is appended then.
 Status EncodeInferResponse(const InferResult& result, std::span<const InferResultOutput> outputs,

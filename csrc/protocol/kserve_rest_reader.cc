@@ -10,14 +10,6 @@ constexpr int kRootFieldDepth = 2;
 constexpr int kTensorFieldDepth = 4;
 constexpr int kTensorParameterDepth = 5;
 
-bool IsSharedMemoryKey(std::string_view key) { return key.starts_with("shared_memory_"); }
-
-Status SharedMemoryUnimplemented(std::string_view what) {
-  return Unimplemented(what,
-                       ": shared memory is not supported by this server; send the bytes as data "
-                       "or as binary data (binary_data_size)");
-}
-
 }  // namespace
 
 Status RequestReader::Read(JsonObject& root) {
@@ -191,9 +183,11 @@ Status RequestReader::ReadCustomParameter(const JsonKey& raw_key, JsonValue& val
 }
 
 Status RequestReader::ReadInput(JsonValue& value) {
-  InputFields fields{.input = nullptr, .index = out_.inputs.size(), .keys = {}};
+  InputFields fields{.input = nullptr, .index = out_.inputs.size()};
   JsonObject object;
-  if (value.get_object().get(object)) return UnexpectedJson(fields.Label(), "an object", value);
+  if (value.get_object().get(object)) {
+    return UnexpectedJson(StrCat(fields.Label()), "an object", value);
+  }
   fields.input = &out_.inputs.emplace_back();
   scratch_.binary_data_size.emplace_back();
   FS_RETURN_IF_ERROR(ForEachField(object, "inputs", [&](const JsonKey& key, JsonValue& member) {
@@ -206,13 +200,25 @@ Status RequestReader::ReadInput(JsonValue& value) {
                                                : "datatype",
                            "' is missing");
   }
-  const bool is_binary = scratch_.binary_data_size.back().has_value();
-  if (fields.has_data == is_binary) {
-    return InvalidArgument(fields.Label(),
-                           ": expected either 'data' or 'binary_data_size', received ",
-                           is_binary ? "both" : "neither");
-  }
+  FS_RETURN_IF_ERROR(PlaceInput(fields));
   return fields.postponed_data == nullptr ? Status() : ReadPostponedData(object, fields);
+}
+
+// Where the bytes of an input are, all of whose fields have been read: in exactly one place.
+Status RequestReader::PlaceInput(const InputFields& fields) {
+  InferInput& input = *fields.input;
+  const bool is_binary = scratch_.binary_data_size.back().has_value();
+  if (fields.memory.any()) {
+    const std::string_view beside = fields.has_data ? "data" : is_binary ? "binary_data_size" : "";
+    FS_RETURN_IF_ERROR(fields.memory.ToRange(fields.Label(), beside, &input.memory));
+    return ValidateTensorSize(input.name, input.tensor.type, input.tensor.shape,
+                              input.memory.bytes);
+  }
+  if (fields.has_data != is_binary) return {};
+  return InvalidArgument(
+      fields.Label(),
+      ": expected either 'data' or 'binary_data_size' or 'shared_memory_region', received ",
+      is_binary ? "both 'data' and 'binary_data_size'" : "none of them");
 }
 
 Status RequestReader::ReadInputField(const JsonKey& raw_key, JsonValue& value,
@@ -239,7 +245,7 @@ Status RequestReader::ReadInputField(const JsonKey& raw_key, JsonValue& value,
     if (is_response_ && JsonToken(value).starts_with('n')) {
       return WalkJson(value, kTensorFieldDepth, "outputs");
     }
-    return ReadInputParameters(value, *fields);
+    return ReadInputParameters(value, fields);
   }
   if (key == "data") {
     FS_RETURN_IF_ERROR(fields->keys.Add(4, "inputs", key));
@@ -293,7 +299,7 @@ Status RequestReader::ReadDatatype(JsonValue& value, const InputFields& fields) 
   return {};
 }
 
-Status RequestReader::ReadInputParameters(JsonValue& value, const InputFields& fields) {
+Status RequestReader::ReadInputParameters(JsonValue& value, InputFields* fields) {
   std::optional<uint64_t>& binary_data_size = scratch_.binary_data_size.back();
   return ReadParameters(value, "input", [&](const JsonKey& raw_key, JsonValue& member) -> Status {
     const std::string_view key = raw_key.text;
@@ -301,7 +307,9 @@ Status RequestReader::ReadInputParameters(JsonValue& value, const InputFields& f
       if (binary_data_size) return InvalidArgument("input: '", key, "' appears twice");
       return ReadJsonUint64(member, key, &binary_data_size.emplace());
     }
-    if (IsSharedMemoryKey(key)) return SharedMemoryUnimplemented(fields.Label());
+    if (SharedMemoryFields::IsKey(key)) {
+      return ReadSharedMemory(key, member, fields->Label(), &fields->memory);
+    }
     return WalkJson(member, kTensorParameterDepth, "inputs");
   });
 }
@@ -311,47 +319,75 @@ Status RequestReader::ReadOutput(JsonValue& value) {
   if (value.get_object().get(object)) {
     return UnexpectedJson(StrCat("outputs[", out_.outputs.size(), "]"), "an object", value);
   }
-  InferOutput& output = out_.outputs.emplace_back();
+  OutputFields fields{.output = &out_.outputs.emplace_back(), .index = out_.outputs.size() - 1};
   scratch_.binary_output.emplace_back();
-  SeenKeys keys;
-  bool has_name = false;
-  const auto visit = [&](const JsonKey& raw_key, JsonValue& member) -> Status {
-    const std::string_view key = raw_key.text;
-    if (key == "name") {
-      FS_RETURN_IF_ERROR(keys.Add(0, "outputs", key));
-      has_name = true;
-      return ReadString(member, "output 'name'", &output.name);
-    }
-    if (key == "parameters") {
-      FS_RETURN_IF_ERROR(keys.Add(1, "outputs", key));
-      return ReadOutputParameters(member, &output);
-    }
-    return WalkJson(member, kTensorFieldDepth, "outputs");
-  };
-  FS_RETURN_IF_ERROR(ForEachField(object, "outputs", visit));
-  if (has_name) return {};
-  return InvalidArgument("outputs[", out_.outputs.size() - 1, "]: 'name' is missing");
+  FS_RETURN_IF_ERROR(ForEachField(object, "outputs", [&](const JsonKey& key, JsonValue& member) {
+    return ReadOutputField(key.text, member, &fields);
+  }));
+  if (fields.has_name) return PlaceOutput(fields);
+  return InvalidArgument("outputs[", fields.index, "]: 'name' is missing");
 }
 
-Status RequestReader::ReadOutputParameters(JsonValue& value, InferOutput* output) {
-  SeenKeys keys;
-  return ReadParameters(value, "output", [&](const JsonKey& raw_key, JsonValue& member) -> Status {
-    const std::string_view key = raw_key.text;
-    if (key == "binary_data") {
-      FS_RETURN_IF_ERROR(keys.Add(0, "output", key));
-      return ReadJsonBool(member, key, &scratch_.binary_output.back().emplace());
-    }
-    if (key == "classification") {
-      FS_RETURN_IF_ERROR(keys.Add(1, "output", key));
-      uint64_t count;
-      FS_RETURN_IF_ERROR(ReadJsonUint64(member, key, &count));
-      output->classification = static_cast<uint32_t>(count);
-      if (output->classification == count) return {};
-      return UnexpectedJson(key, "an integer below 4294967296", member);
-    }
-    if (IsSharedMemoryKey(key)) return SharedMemoryUnimplemented("output");
-    return WalkJson(member, kTensorParameterDepth, "outputs");
-  });
+Status RequestReader::ReadOutputField(std::string_view key, JsonValue& value,
+                                      OutputFields* fields) {
+  if (key == "name") {
+    FS_RETURN_IF_ERROR(fields->keys.Add(0, "outputs", key));
+    fields->has_name = true;
+    return ReadString(value, "output 'name'", &fields->output->name);
+  }
+  if (key == "parameters") {
+    FS_RETURN_IF_ERROR(fields->keys.Add(1, "outputs", key));
+    return ReadParameters(value, "output", [&](const JsonKey& name, JsonValue& parameter) {
+      return ReadOutputParameter(name.text, parameter, fields);
+    });
+  }
+  return WalkJson(value, kTensorFieldDepth, "outputs");
+}
+
+Status RequestReader::ReadOutputParameter(std::string_view key, JsonValue& value,
+                                          OutputFields* fields) {
+  if (key == "binary_data") {
+    FS_RETURN_IF_ERROR(fields->parameter_keys.Add(0, "output", key));
+    return ReadJsonBool(value, key, &scratch_.binary_output.back().emplace());
+  }
+  if (key == "classification") {
+    FS_RETURN_IF_ERROR(fields->parameter_keys.Add(1, "output", key));
+    fields->has_classification = true;
+    uint64_t count;
+    FS_RETURN_IF_ERROR(ReadJsonUint64(value, key, &count));
+    fields->output->classification = static_cast<uint32_t>(count);
+    if (fields->output->classification == count) return {};
+    return UnexpectedJson(key, "an integer below 4294967296", value);
+  }
+  if (SharedMemoryFields::IsKey(key)) {
+    return ReadSharedMemory(key, value, fields->Label(), &fields->memory);
+  }
+  return WalkJson(value, kTensorParameterDepth, "outputs");
+}
+
+Status RequestReader::PlaceOutput(const OutputFields& fields) {
+  if (!fields.memory.any()) return {};
+  std::optional<bool>& binary = scratch_.binary_output.back();
+  const std::string_view beside = fields.has_classification ? "classification"
+                                  : binary.value_or(false)  ? "binary_data"
+                                                            : "";
+  binary = false;  // Even where the request wants all its outputs so.
+  return fields.memory.ToRange(fields.Label(), beside, &fields.output->memory);
+}
+
+Status RequestReader::ReadSharedMemory(std::string_view key, JsonValue& value,
+                                       const TensorLabel& label, SharedMemoryFields* fields) {
+  if (is_response_) return UnexpectedSharedMemory(label, key);
+  const auto twice = [&] { return InvalidArgument(label, ": '", key, "' appears twice"); };
+  if (key == kSharedMemoryRegion) {
+    if (fields->region) return twice();
+    if (JsonToken(value).starts_with('"')) return ReadString(value, key, &fields->region.emplace());
+    return UnexpectedJson(StrCat(label, " '", key, "'"), "a string", value);
+  }
+  std::optional<uint64_t>& number = key == kSharedMemoryOffset ? fields->offset : fields->bytes;
+  if (number) return twice();
+  if (!value.get_uint64().get(number.emplace())) return {};
+  return UnexpectedJson(StrCat(label, " '", key, "'"), "an integer of at least 0", value);
 }
 
 }  // namespace fastserve

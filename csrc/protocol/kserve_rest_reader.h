@@ -13,6 +13,7 @@
 
 #include "protocol/json_reader.h"
 #include "protocol/kserve_rest.h"
+#include "protocol/shared_memory/shared_memory_fields.h"
 
 namespace fastserve {
 
@@ -34,7 +35,8 @@ class SeenKeys {
 struct InputFields {
   InferInput* input;
   size_t index;
-  SeenKeys keys;
+  SeenKeys keys = {};
+  SharedMemoryFields memory = {};
   bool has_name = false;
   bool has_shape = false;
   bool has_type = false;
@@ -43,10 +45,22 @@ struct InputFields {
   const char* postponed_data = nullptr;
 
   bool can_read_data() const { return has_name && has_shape && has_type; }
-  // Only for messages.
-  std::string Label() const {
-    return has_name ? StrCat("tensor '", input->name, "'") : StrCat("inputs[", index, "]");
+  TensorLabel Label() const {
+    return {"tensor", "inputs", index, has_name ? input->name : std::string_view()};
   }
+};
+
+// The same of an output that is asked for.
+struct OutputFields {
+  InferOutput* output;
+  size_t index;
+  SeenKeys keys = {};
+  SeenKeys parameter_keys = {};
+  SharedMemoryFields memory = {};
+  bool has_name = false;
+  bool has_classification = false;
+
+  TensorLabel Label() const { return {"output", "outputs", index, output->name}; }
 };
 
 // Reads one request; lives for one Decode.
@@ -72,7 +86,7 @@ class RequestReader {
   Status ReadCustomParameter(const JsonKey& raw_key, JsonValue& value);
   Status ReadInput(JsonValue& value);
   Status ReadInputField(const JsonKey& raw_key, JsonValue& value, InputFields* fields);
-  Status ReadInputParameters(JsonValue& value, const InputFields& fields);
+  Status ReadInputParameters(JsonValue& value, InputFields* fields);
   Status ReadShape(JsonValue& value, const InputFields& fields);
   Status ReadDatatype(JsonValue& value, const InputFields& fields);
   Status ReadPostponedData(JsonObject& object, const InputFields& fields);
@@ -81,8 +95,13 @@ class RequestReader {
     return ReadJsonTensor(input.name, value, text_end_, allocator_, &scratch_.strings,
                           &input.tensor);
   }
+  Status PlaceInput(const InputFields& fields);
   Status ReadOutput(JsonValue& value);
-  Status ReadOutputParameters(JsonValue& value, InferOutput* output);
+  Status ReadOutputField(std::string_view key, JsonValue& value, OutputFields* fields);
+  Status ReadOutputParameter(std::string_view key, JsonValue& value, OutputFields* fields);
+  Status PlaceOutput(const OutputFields& fields);
+  Status ReadSharedMemory(std::string_view key, JsonValue& value, const TensorLabel& label,
+                          SharedMemoryFields* fields);
   Status ReadString(JsonValue& value, std::string_view what, std::string_view* out) {
     return ReadJsonString(value, what, &scratch_.unescaped, out);
   }

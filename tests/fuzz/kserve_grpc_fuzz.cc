@@ -1,20 +1,23 @@
 // The KServe gRPC codec. An input is a ModelInferRequest.
 //
 // Oracles: what was accepted, as a request or as a response, has tensors that are what their types
-// and shapes say, within the message or the allocator's memory; encoded as a response, its fields
-// are where protozero finds them; where tensors begin is said alike of a message and of its
-// beginning; what a client makes of a request is read as the same request.
+// and shapes say, within the message or the allocator's memory, or in shared memory; encoded as a
+// response, its fields are where protozero finds them, and made a request again it is the same; no
+// answer that a client accepts has tensors in shared memory; where tensors begin is said alike of a
+// message and of its beginning; what a client makes of a request is read as the same request.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <protozero/pbf_reader.hpp>
+#include <protozero/pbf_writer.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/check.h"
 #include "limited_allocator.h"
+#include "memory_range.h"
 #include "protocol/client/kserve_grpc_request.h"
 #include "protocol/grpc/grpc_framing.h"
 #include "protocol/grpc/kserve_grpc.h"
@@ -22,9 +25,46 @@
 namespace fastserve {
 namespace {
 
+// The inputs are those of the request that `message` is.
+void CheckSame(const InferBody& body, std::string_view message) {
+  LimitedAllocator allocator;
+  KserveGrpcDecoder decoder;
+  InferBody again;
+  FS_CHECK(decoder.Decode(std::as_bytes(std::span(message)), allocator, &again).ok());
+  FS_CHECK_OP(again.inputs.size(), ==, body.inputs.size());
+  for (size_t i = 0; i < body.inputs.size(); ++i) {
+    FS_CHECK(again.inputs[i].name == body.inputs[i].name);
+    FS_CHECK(AreSame(again.inputs[i].memory, body.inputs[i].memory));
+    FS_CHECK(again.inputs[i].tensor.type == body.inputs[i].tensor.type);
+    FS_CHECK(again.inputs[i].tensor.shape == body.inputs[i].tensor.shape);
+    FS_CHECK(std::ranges::equal(again.inputs[i].tensor.bytes, body.inputs[i].tensor.bytes));
+  }
+}
+
+// Checks the outputs' fields against `body`, whose inputs are the outputs. An output is described
+// as an input is, so that with other numbers of fields the response is a request.
+void CheckResponseFields(const InferBody& body, protozero::pbf_reader reader) {
+  std::string request;
+  protozero::pbf_writer writer(request);
+  size_t raw = 0;
+  while (reader.next()) {
+    const uint32_t tag = reader.tag();
+    const auto field = reader.get_view();
+    if (tag == 5) writer.add_message(5, field);
+    if (tag != 6) continue;
+    const InferInput& input = body.inputs.at(raw++);
+    FS_CHECK_OP(field.size(), ==, input.tensor.bytes.size());
+    if (!input.memory.is_set()) writer.add_bytes(7, field);
+  }
+  FS_CHECK_OP(raw, ==, body.inputs.size());
+  CheckSame(body, request);
+}
+
 void CheckResponse(const InferBody& body, bool in_stream) {
   std::vector<InferResultOutput> outputs;
-  for (const InferInput& input : body.inputs) outputs.push_back({input.name, input.tensor, true});
+  for (const InferInput& input : body.inputs) {
+    outputs.push_back({input.name, input.tensor, true, input.memory});
+  }
   ByteWriter out;
   std::vector<size_t> cuts;
   const InferResult result{.model_name = body.model_name, .model_version = {}, .id = body.id};
@@ -45,19 +85,33 @@ void CheckResponse(const InferBody& body, bool in_stream) {
     FS_CHECK(reader.next(2));
     reader = reader.get_message();
   }
-  size_t raw = 0;
-  while (reader.next()) {
-    const bool is_raw = reader.tag() == 6;
-    const auto field = reader.get_view();
-    if (!is_raw) continue;
-    FS_CHECK_OP(field.size(), ==, outputs[raw].tensor.bytes.size());
-    ++raw;
-  }
-  FS_CHECK_OP(raw, ==, outputs.size());
+  CheckResponseFields(body, reader);
 }
 
-// A request as our own client writes it.
-void CheckRequest(const InferBody& body) {
+void CheckInput(const InferInput& input) {
+  const Tensor& tensor = input.tensor;
+  if (input.memory.is_set()) {
+    FS_CHECK(tensor.bytes.empty());
+    CheckRange(input.memory);
+    FS_CHECK(ValidateTensorSize(input.name, tensor.type, tensor.shape, input.memory.bytes).ok());
+    return;
+  }
+  FS_CHECK(ValidateTensor(input.name, tensor).ok());
+  if (tensor.bytes.empty()) return;
+  volatile std::byte last = tensor.bytes.back();
+  static_cast<void>(last);
+}
+
+void CheckOutput(const InferOutput& output) {
+  FS_CHECK(output.binary != output.memory.is_set());
+  if (!output.memory.is_set()) return;
+  CheckRange(output.memory);
+  FS_CHECK_OP(output.classification, ==, uint32_t{0});
+}
+
+// A request as our own client writes it, which has nothing in shared memory.
+void CheckRequest(InferBody body) {
+  std::erase_if(body.inputs, [](const InferInput& input) { return input.memory.is_set(); });
   ByteWriter out;
   std::vector<size_t> cuts;
   FS_CHECK(EncodeGrpcInferRequest(body, &out, &cuts).ok());
@@ -115,17 +169,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   InferBody body;
   if (decoder.DecodeResponse(std::as_bytes(std::span(message)), allocator, &body).ok()) {
     for (const InferInput& output : body.inputs) {
+      FS_CHECK(!output.memory.is_set());
       FS_CHECK(ValidateTensor(output.name, output.tensor).ok());
     }
   }
   if (!decoder.Decode(std::as_bytes(std::span(message)), allocator, &body).ok()) return 0;
   CheckRequest(body);
-  for (const InferInput& input : body.inputs) {
-    FS_CHECK(ValidateTensor(input.name, input.tensor).ok());
-    if (input.tensor.bytes.empty()) continue;
-    volatile std::byte last = input.tensor.bytes.back();
-    static_cast<void>(last);
-  }
+  for (const InferInput& input : body.inputs) CheckInput(input);
+  for (const InferOutput& output : body.outputs) CheckOutput(output);
   CheckResponse(body, false);
   CheckResponse(body, true);
   return 0;

@@ -2,8 +2,9 @@
 // tail.
 //
 // Oracles: what is accepted is JSON to simdjson's DOM parser; what lies behind the body changes
-// nothing; tensors are what their types and shapes say; encoded as a response, or as a client's
-// request, and decoded again they are the same.
+// nothing; tensors are what their types and shapes say, in shared memory too; encoded as a
+// response, or as a client's request, and decoded again they are the same; no answer that a client
+// accepts has tensors in shared memory.
 #include <simdjson.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "limited_allocator.h"
+#include "memory_range.h"
 #include "protocol/client/kserve_rest_request.h"
 #include "protocol/generate/generate_request.h"
 #include "protocol/kserve_rest.h"
@@ -69,6 +71,21 @@ void CheckTensor(const Tensor& tensor) {
   FS_CHECK_OP(copy.size(), ==, tensor.bytes.size());
 }
 
+void CheckInput(const InferInput& input) {
+  if (!input.memory.is_set()) return CheckTensor(input.tensor);
+  FS_CHECK(input.tensor.bytes.empty());
+  CheckRange(input.memory);
+  const Tensor& tensor = input.tensor;
+  FS_CHECK(ValidateTensorSize("x", tensor.type, tensor.shape, input.memory.bytes).ok());
+}
+
+void CheckOutput(const InferOutput& output) {
+  if (!output.memory.is_set()) return;
+  CheckRange(output.memory);
+  FS_CHECK(!output.binary);
+  FS_CHECK_OP(output.classification, ==, uint32_t{0});
+}
+
 // The same elements; a BOOL is true whatever its byte is.
 bool AreSame(const Tensor& a, const Tensor& b) {
   if (a.type != b.type || !(a.shape == b.shape) || a.bytes.size() != b.bytes.size()) return false;
@@ -87,7 +104,7 @@ void CheckRoundTrip(const InferBody& body, bool all_binary) {
   ByteWriter out;
   for (const InferInput& input : body.inputs) {
     InferResultOutput& output = outputs.emplace_back();
-    output = {input.name, input.tensor, all_binary};
+    output = {input.name, input.tensor, all_binary, input.memory};
     if (!all_binary && !EncodeInferResponse({"m", "1", "", false}, {&output, 1}, &out).ok()) {
       FS_CHECK_OP(out.size(), ==, size_t{0});
       output.binary = true;
@@ -112,11 +129,13 @@ void CheckRoundTrip(const InferBody& body, bool all_binary) {
   for (size_t i = 0; i < body.inputs.size(); ++i) {
     FS_CHECK(again.body.inputs[i].name == body.inputs[i].name);
     FS_CHECK(AreSame(again.body.inputs[i].tensor, body.inputs[i].tensor));
+    FS_CHECK(AreSame(again.body.inputs[i].memory, body.inputs[i].memory));
   }
 }
 
-// A request as our own client writes it.
-void CheckClientsRequest(const InferBody& body) {
+// A request as our own client writes it, which has nothing in shared memory.
+void CheckClientsRequest(InferBody body) {
+  std::erase_if(body.inputs, [](const InferInput& input) { return input.memory.is_set(); });
   ByteWriter out;
   FS_CHECK(EncodeInferRequest(body, /*binary=*/true, &out).ok());
   std::string tail;
@@ -150,7 +169,10 @@ void FuzzAnswer(std::string_view json) {
   const auto body = std::as_bytes(std::span(memory.get(), json.size()));
   if (!decoder.DecodeResponse(body, std::nullopt, allocator, &answer).ok()) return;
   CheckDomAccepts(json);
-  for (const InferInput& output : answer.inputs) CheckTensor(output.tensor);
+  for (const InferInput& output : answer.inputs) {
+    FS_CHECK(!output.memory.is_set());
+    CheckTensor(output.tensor);
+  }
 }
 
 // The same bytes as a request of the generate extension.
@@ -203,7 +225,8 @@ void FuzzJson(std::string_view json, const std::string_view* tail) {
   FS_CHECK_OP(request.body.inputs.size(), <=, kMaxRequestTensors);
   FS_CHECK_OP(request.body.outputs.size(), <=, kMaxRequestTensors);
   FS_CHECK_OP(request.body.parameters.size(), <=, kMaxRequestParameters);
-  for (const InferInput& input : request.body.inputs) CheckTensor(input.tensor);
+  for (const InferInput& input : request.body.inputs) CheckInput(input);
+  for (const InferOutput& output : request.body.outputs) CheckOutput(output);
   CheckRoundTrip(request.body, false);
   CheckRoundTrip(request.body, true);
   CheckClientsRequest(request.body);

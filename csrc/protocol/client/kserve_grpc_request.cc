@@ -37,11 +37,6 @@ constexpr uint32_t kUint64Param = 5;
 constexpr uint32_t kKey = 1;
 constexpr uint32_t kValue = 2;
 
-void AppendVarintField(uint32_t field, uint64_t value, ByteWriter* out) {
-  out->Append(static_cast<char>(field << 3));
-  AppendVarint(value, out);
-}
-
 void AppendDoubleField(uint32_t field, double value, ByteWriter* out) {
   out->Append(static_cast<char>(field << 3 | 1));
   const auto bytes = std::bit_cast<std::array<char, sizeof value>>(value);

@@ -1,5 +1,9 @@
 #include "protocol/grpc/grpc_parameter.h"
 
+#include <simdjson.h>
+
+#include <string>
+
 namespace fastserve {
 namespace {
 
@@ -36,6 +40,25 @@ void ReadParameterValue(protozero::pbf_reader reader, GrpcParameter* out) {
   }
 }
 
+// What came, for messages; texts, which may be no UTF-8, stay out of them.
+std::string ReceivedOf(const GrpcParameter& parameter) {
+  switch (parameter.kind) {
+    case GrpcParameter::Kind::kNone:
+      return "no value";
+    case GrpcParameter::Kind::kBool:
+      return "a bool_param";
+    case GrpcParameter::Kind::kInt64:
+      return StrCat("int64_param ", parameter.as_int64);
+    case GrpcParameter::Kind::kString:
+      return "a string_param";
+    case GrpcParameter::Kind::kDouble:
+      return "a double_param";
+    case GrpcParameter::Kind::kUint64:
+      return StrCat("uint64_param ", parameter.as_uint64);
+  }
+  return "";
+}
+
 }  // namespace
 
 GrpcParameter ReadGrpcParameter(protozero::pbf_reader reader) {
@@ -56,7 +79,8 @@ GrpcParameter ReadGrpcParameter(protozero::pbf_reader reader) {
 }
 
 Status WrongParameter(const GrpcParameter& parameter, std::string_view expected) {
-  return InvalidArgument("parameter '", parameter.key, "': expected ", expected);
+  return InvalidArgument("parameter '", parameter.key, "': expected ", expected, ", received ",
+                         ReceivedOf(parameter));
 }
 
 Status ToUint64(const GrpcParameter& parameter, uint64_t* out) {
@@ -75,6 +99,24 @@ Status ToBool(const GrpcParameter& parameter, bool* out) {
     return WrongParameter(parameter, "a bool_param");
   *out = parameter.as_bool;
   return {};
+}
+
+Status ToSharedMemory(const GrpcParameter& parameter, const TensorLabel& label,
+                      SharedMemoryFields* fields) {
+  Status status;
+  if (parameter.key == kSharedMemoryOffset) {
+    status = ToUint64(parameter, &fields->offset.emplace());
+  } else if (parameter.key == kSharedMemoryByteSize) {
+    status = ToUint64(parameter, &fields->bytes.emplace());
+  } else if (parameter.kind != GrpcParameter::Kind::kString) {
+    status = WrongParameter(parameter, "a string_param");
+  } else if (!simdjson::validate_utf8(parameter.as_string.data(), parameter.as_string.size())) {
+    // An answer repeats it.
+    status = InvalidArgument("parameter '", parameter.key, "': expected UTF-8");
+  } else {
+    fields->region = parameter.as_string;
+  }
+  return status.ok() ? Status() : InvalidArgument(label, ": ", status.message());
 }
 
 }  // namespace fastserve

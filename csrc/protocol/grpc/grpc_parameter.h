@@ -8,6 +8,8 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "protocol/infer_body.h"
+#include "protocol/shared_memory/shared_memory_fields.h"
 
 namespace fastserve {
 
@@ -26,9 +28,13 @@ struct GrpcParameter {
 // Throws protozero::exception for what is no protobuf.
 GrpcParameter ReadGrpcParameter(protozero::pbf_reader reader);
 
-// Errors: INVALID_ARGUMENT naming the parameter and what is expected.
+// Errors: INVALID_ARGUMENT naming the parameter, what is expected and what came.
 Status WrongParameter(const GrpcParameter& parameter, std::string_view expected);
 Status ToUint64(const GrpcParameter& parameter, uint64_t* out);
 Status ToBool(const GrpcParameter& parameter, bool* out);
+// One of those of `fields`, of the tensor that errors name `label`. As of any entry of a map the
+// last one counts.
+Status ToSharedMemory(const GrpcParameter& parameter, const TensorLabel& label,
+                      SharedMemoryFields* fields);
 
 }  // namespace fastserve

@@ -3,6 +3,7 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
 #include <protozero/exception.hpp>
 #include <protozero/pbf_reader.hpp>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "protocol/grpc/grpc_parameter.h"
 #include "protocol/grpc/typed_contents.h"
+#include "protocol/shared_memory/shared_memory_fields.h"
 
 namespace fastserve {
 namespace {
@@ -17,12 +19,6 @@ namespace {
 using Wire = protozero::pbf_wire_type;
 
 std::string_view View(protozero::data_view view) { return {view.data(), view.size()}; }
-
-Status SharedMemoryUnimplemented(std::string_view what) {
-  return Unimplemented(what,
-                       ": shared memory is not supported by this server; send the bytes in "
-                       "raw_input_contents");
-}
 
 }  // namespace
 
@@ -36,6 +32,16 @@ class GrpcRequestReader {
   Status Read(std::string_view message);
 
  private:
+  // What is known of an output while its fields are read.
+  struct OutputFields {
+    InferOutput* output;
+    size_t index;
+    SharedMemoryFields memory = {};
+    bool has_classification = false;
+
+    TensorLabel Label() const { return {"output", "outputs", index, output->name}; }
+  };
+
   Status ReadField(protozero::pbf_reader& reader);
   Status ReadRaw(protozero::pbf_reader& reader);
   Status ReadRequestParameter(const GrpcParameter& parameter);
@@ -44,12 +50,12 @@ class GrpcRequestReader {
   Status ReadShape(protozero::pbf_reader& reader, Tensor* tensor);
   Status AppendDim(int64_t dim, Tensor* tensor);
   Status ReadOutput(protozero::pbf_reader reader);
-  Status ReadOutputParameter(const GrpcParameter& parameter, InferOutput* output);
+  Status ReadOutputParameter(const GrpcParameter& parameter, OutputFields* fields);
+  Status CheckRawContents();
   Status PlaceTensors();
   Status PlaceTensor(size_t index, std::span<const std::string_view> contents);
-  std::string Label(size_t index) const {
-    const std::string_view name = out_.inputs[index].name;
-    return name.empty() ? StrCat("inputs[", index, "]") : StrCat("tensor '", name, "'");
+  TensorLabel Label(size_t index) const {
+    return {"tensor", "inputs", index, out_.inputs[index].name};
   }
 
   KserveGrpcDecoder& scratch_;
@@ -57,6 +63,7 @@ class GrpcRequestReader {
   const bool is_response_;
   InferBody& out_;
   size_t parameters_ = 0;
+  size_t raw_placed_ = 0;
 };
 
 Status GrpcRequestReader::Read(std::string_view message) {
@@ -170,6 +177,7 @@ Status GrpcRequestReader::ReadInput(protozero::pbf_reader reader) {
   const size_t index = out_.inputs.size();
   InferInput& input = out_.inputs.emplace_back();
   std::string_view& datatype = scratch_.datatypes_.emplace_back();
+  SharedMemoryFields memory;
   size_t parameters = 0;
   while (reader.next()) {
     switch (reader.tag_and_type()) {
@@ -188,9 +196,9 @@ Status GrpcRequestReader::ReadInput(protozero::pbf_reader reader) {
           return InvalidArgument("input: more than ", kMaxRequestParameters, " parameters");
         }
         const GrpcParameter parameter = ReadGrpcParameter(protozero::pbf_reader(reader.get_view()));
-        if (parameter.key.starts_with("shared_memory_")) {
-          return SharedMemoryUnimplemented(Label(index));
-        }
+        if (!SharedMemoryFields::IsKey(parameter.key)) break;
+        if (is_response_) return UnexpectedSharedMemory(Label(index), parameter.key);
+        FS_RETURN_IF_ERROR(ToSharedMemory(parameter, Label(index), &memory));
         break;
       }
       case protozero::tag_and_type(5, Wire::length_delimited):
@@ -200,7 +208,9 @@ Status GrpcRequestReader::ReadInput(protozero::pbf_reader reader) {
         reader.skip();
     }
   }
-  return {};
+  if (!memory.any()) return {};
+  const bool has_contents = !scratch_.contents_.empty() && scratch_.contents_.back().input == index;
+  return memory.ToRange(Label(index), has_contents ? "contents" : "", &input.memory);
 }
 
 Status GrpcRequestReader::ReadShape(protozero::pbf_reader& reader, Tensor* tensor) {
@@ -226,7 +236,7 @@ Status GrpcRequestReader::AppendDim(int64_t dim, Tensor* tensor) {
 
 Status GrpcRequestReader::ReadOutput(protozero::pbf_reader reader) {
   InferOutput& output = out_.outputs.emplace_back();
-  output.binary = true;
+  OutputFields fields{.output = &output, .index = out_.outputs.size() - 1};
   size_t parameters = 0;
   while (reader.next()) {
     switch (reader.tag_and_type()) {
@@ -238,36 +248,50 @@ Status GrpcRequestReader::ReadOutput(protozero::pbf_reader reader) {
           return InvalidArgument("output: more than ", kMaxRequestParameters, " parameters");
         }
         FS_RETURN_IF_ERROR(ReadOutputParameter(
-            ReadGrpcParameter(protozero::pbf_reader(reader.get_view())), &output));
+            ReadGrpcParameter(protozero::pbf_reader(reader.get_view())), &fields));
         break;
       default:
         reader.skip();
     }
   }
-  return {};
+  output.binary = !fields.memory.any();
+  if (output.binary) return {};
+  return fields.memory.ToRange(fields.Label(), fields.has_classification ? "classification" : "",
+                               &output.memory);
 }
 
-Status GrpcRequestReader::ReadOutputParameter(const GrpcParameter& parameter, InferOutput* output) {
-  if (parameter.key.starts_with("shared_memory_")) return SharedMemoryUnimplemented("output");
+Status GrpcRequestReader::ReadOutputParameter(const GrpcParameter& parameter,
+                                              OutputFields* fields) {
+  if (SharedMemoryFields::IsKey(parameter.key)) {
+    return ToSharedMemory(parameter, fields->Label(), &fields->memory);
+  }
   if (parameter.key != "classification") return {};
+  fields->has_classification = true;
   uint64_t count = 0;
   FS_RETURN_IF_ERROR(ToUint64(parameter, &count));
-  output->classification = static_cast<uint32_t>(count);
-  if (output->classification == count) return {};
+  fields->output->classification = static_cast<uint32_t>(count);
+  if (fields->output->classification == count) return {};
   return WrongParameter(parameter, "an integer below 4294967296");
+}
+
+// If there are any, each input has one but for those in shared memory.
+Status GrpcRequestReader::CheckRawContents() {
+  if (scratch_.raw_.empty()) return {};
+  if (!scratch_.contents_.empty()) {
+    return InvalidArgument(Label(scratch_.contents_.front().input),
+                           " has 'contents' beside raw_input_contents: a request takes either");
+  }
+  const auto in_memory = static_cast<size_t>(std::ranges::count_if(
+      out_.inputs, [](const InferInput& input) { return input.memory.is_set(); }));
+  if (scratch_.raw_.size() == out_.inputs.size() - in_memory) return {};
+  return InvalidArgument("request: ", out_.inputs.size() - in_memory, " inputs",
+                         in_memory > 0 ? " that are not in shared memory" : "", ", but ",
+                         scratch_.raw_.size(), " raw_input_contents");
 }
 
 // Types, shapes and contents may come in any order, so tensors are made when all is read.
 Status GrpcRequestReader::PlaceTensors() {
-  const bool is_raw = !scratch_.raw_.empty();
-  if (is_raw && !scratch_.contents_.empty()) {
-    return InvalidArgument(Label(scratch_.contents_.front().input),
-                           " has 'contents' beside raw_input_contents: a request takes either");
-  }
-  if (is_raw && scratch_.raw_.size() != out_.inputs.size()) {
-    return InvalidArgument("request: ", out_.inputs.size(), " inputs, but ", scratch_.raw_.size(),
-                           " raw_input_contents");
-  }
+  FS_RETURN_IF_ERROR(CheckRawContents());
   std::vector<std::string_view> contents;
   size_t next = 0;  // contents_ is in the inputs' order.
   for (size_t i = 0; i < out_.inputs.size(); ++i) {
@@ -291,10 +315,13 @@ Status GrpcRequestReader::PlaceTensor(size_t index, std::span<const std::string_
     return InvalidArgument(Label(index), ": shape ", input.tensor.shape.ToString(),
                            " has too many elements");
   }
+  if (input.memory.is_set()) {
+    return ValidateTensorSize(input.name, *type, input.tensor.shape, input.memory.bytes);
+  }
   if (scratch_.raw_.empty()) {
     return ReadTypedContents(input.name, contents, allocator_, &input.tensor);
   }
-  input.tensor.bytes = std::as_bytes(std::span(scratch_.raw_[index]));
+  input.tensor.bytes = std::as_bytes(std::span(scratch_.raw_[raw_placed_++]));
   return ValidateTensor(input.name, input.tensor);
 }
 

@@ -34,11 +34,12 @@ namespace fastserve {
 
 class KserveGrpcDecoder {
  public:
-  // Errors: INVALID_ARGUMENT that names the field or tensor; UNIMPLEMENTED for shared memory;
-  // RESOURCE_EXHAUSTED when the allocator gives nothing. `*out` is then unspecified.
+  // Errors: INVALID_ARGUMENT that names the field or tensor; RESOURCE_EXHAUSTED when the allocator
+  // gives nothing. `*out` is then unspecified.
   Status Decode(std::span<const std::byte> message, TensorAllocator& allocator, InferBody* out);
 
-  // Of a ModelInferResponse; its outputs become `out->inputs`. Errors: INTERNAL, naming the field.
+  // Of a ModelInferResponse; its outputs become `out->inputs`. Errors: INTERNAL, naming the field;
+  // so is an output in shared memory, which our client never asks for.
   Status DecodeResponse(std::span<const std::byte> message, TensorAllocator& allocator,
                         InferBody* out);
 
@@ -82,7 +83,8 @@ struct GrpcEnvelope {
 };
 
 // Appends a gRPC message (prefix and all) but for the bytes of the outputs: those of outputs[i]
-// follow the first (*cuts)[i] bytes of what was appended.
+// follow the first (*cuts)[i] bytes of what was appended. Of an output in shared memory none do:
+// its raw contents are empty, since clients find an output's by its place.
 //
 // Errors: RESOURCE_EXHAUSTED for an answer of 4 GiB and more, which no prefix can tell.
 Status EncodeGrpcInferResponse(const InferResult& result,

@@ -5,6 +5,7 @@
 #include "protocol/grpc/grpc_framing.h"
 #include "protocol/grpc/kserve_grpc.h"
 #include "protocol/grpc/proto_writer.h"
+#include "protocol/shared_memory/shared_memory_fields.h"
 
 namespace fastserve {
 namespace {
@@ -20,6 +21,15 @@ constexpr uint32_t kOutputs = 5;
 constexpr uint32_t kName = 1;
 constexpr uint32_t kDatatype = 2;
 constexpr uint32_t kShape = 3;
+constexpr uint32_t kOutputParameters = 4;
+// A map's entry.
+constexpr uint32_t kKey = 1;
+constexpr uint32_t kValue = 2;
+// InferParameter.
+constexpr uint32_t kBoolParam = 1;
+constexpr uint32_t kInt64Param = 2;
+constexpr uint32_t kStringParam = 3;
+constexpr uint32_t kUint64Param = 5;
 // ModelStreamInferResponse.
 constexpr uint32_t kErrorMessage = 1;
 constexpr uint32_t kInferResponse = 2;
@@ -30,10 +40,54 @@ size_t ShapeBytes(const Shape& shape) {
   return bytes;
 }
 
+// An entry of map<string, InferParameter>, whose value takes so many bytes.
+size_t EntryBytes(std::string_view key, size_t value_bytes) {
+  return StringFieldBytes(key) + LengthFieldBytes(value_bytes);
+}
+
+// Such an entry as `field`, up to its value.
+void AppendEntryHead(uint32_t field, std::string_view key, size_t value_bytes, ByteWriter* out) {
+  AppendLengthHead(field, EntryBytes(key, value_bytes), out);
+  AppendStringField(kKey, key, out);
+  AppendLengthHead(kValue, value_bytes, out);
+}
+
+size_t SharedMemoryBytes(const SharedMemoryRange& memory) {
+  if (!memory.is_set()) return 0;
+  const auto entry = [](std::string_view key, size_t value_bytes) {
+    return LengthFieldBytes(EntryBytes(key, value_bytes));
+  };
+  return entry(kSharedMemoryRegion, LengthFieldBytes(memory.region.size())) +
+         entry(kSharedMemoryOffset, VarintFieldBytes(memory.offset)) +
+         entry(kSharedMemoryByteSize, VarintFieldBytes(memory.bytes));
+}
+
+void AppendSharedMemory(const SharedMemoryRange& memory, ByteWriter* out) {
+  if (!memory.is_set()) return;
+  AppendEntryHead(kOutputParameters, kSharedMemoryRegion, LengthFieldBytes(memory.region.size()),
+                  out);
+  AppendLengthHead(kStringParam, memory.region.size(), out);
+  out->Append(memory.region);
+  // int64_param, as Triton's clients have them, but for what it cannot tell.
+  const auto append_number = [out](std::string_view key, uint64_t number) {
+    const bool fits = number <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+    AppendEntryHead(kOutputParameters, key, VarintFieldBytes(number), out);
+    AppendVarintField(fits ? kInt64Param : kUint64Param, number, out);
+  };
+  append_number(kSharedMemoryOffset, memory.offset);
+  append_number(kSharedMemoryByteSize, memory.bytes);
+}
+
+// The bytes of an output in shared memory are there.
+size_t RawBytes(const InferResultOutput& output) {
+  return output.memory.is_set() ? 0 : output.tensor.bytes.size();
+}
+
 size_t OutputBytes(const InferResultOutput& output) {
   const Shape& shape = output.tensor.shape;
   return StringFieldBytes(output.name) + StringFieldBytes(DataTypeName(output.tensor.type)) +
-         (shape.rank() == 0 ? 0 : LengthFieldBytes(ShapeBytes(shape)));
+         (shape.rank() == 0 ? 0 : LengthFieldBytes(ShapeBytes(shape))) +
+         SharedMemoryBytes(output.memory);
 }
 
 void AppendOutput(const InferResultOutput& output, ByteWriter* out) {
@@ -41,32 +95,28 @@ void AppendOutput(const InferResultOutput& output, ByteWriter* out) {
   AppendStringField(kName, output.name, out);
   AppendStringField(kDatatype, DataTypeName(output.tensor.type), out);
   const Shape& shape = output.tensor.shape;
-  if (shape.rank() == 0) return;
-  AppendLengthHead(kShape, ShapeBytes(shape), out);
-  for (const int64_t dim : shape.dims()) AppendVarint(static_cast<uint64_t>(dim), out);
+  if (shape.rank() > 0) {
+    AppendLengthHead(kShape, ShapeBytes(shape), out);
+    for (const int64_t dim : shape.dims()) AppendVarint(static_cast<uint64_t>(dim), out);
+  }
+  AppendSharedMemory(output.memory, out);
 }
 
-// An entry of map<string, InferParameter>: the key, and a bool_param.
-size_t FinalBytes() {
-  constexpr size_t kValueBytes = 2;
-  return StringFieldBytes(kFinalResponse) + LengthFieldBytes(kValueBytes);
-}
+constexpr size_t kFinalValueBytes = VarintFieldBytes(1);
 
 void AppendFinal(bool is_final, ByteWriter* out) {
-  AppendLengthHead(kParameters, FinalBytes(), out);
-  AppendStringField(1, kFinalResponse, out);
-  AppendLengthHead(2, 2, out);
-  out->Append('\x08');
-  out->Append(is_final ? '\x01' : '\x00');
+  AppendEntryHead(kParameters, kFinalResponse, kFinalValueBytes, out);
+  AppendVarintField(kBoolParam, is_final ? 1 : 0, out);
 }
 
 size_t ResponseBytes(const InferResult& result, std::span<const InferResultOutput> outputs,
                      GrpcEnvelope envelope) {
-  size_t bytes = envelope.is_final ? LengthFieldBytes(FinalBytes()) : 0;
+  size_t bytes =
+      envelope.is_final ? LengthFieldBytes(EntryBytes(kFinalResponse, kFinalValueBytes)) : 0;
   bytes += StringFieldBytes(result.model_name) + StringFieldBytes(result.model_version) +
            StringFieldBytes(result.id);
   for (const InferResultOutput& output : outputs) {
-    bytes += LengthFieldBytes(OutputBytes(output)) + LengthFieldBytes(output.tensor.bytes.size());
+    bytes += LengthFieldBytes(OutputBytes(output)) + LengthFieldBytes(RawBytes(output));
   }
   return bytes;
 }
@@ -97,7 +147,7 @@ Status EncodeGrpcInferResponse(const InferResult& result,
   if (envelope.is_final) AppendFinal(*envelope.is_final, out);
   for (const InferResultOutput& output : outputs) AppendOutput(output, out);
   for (const InferResultOutput& output : outputs) {
-    AppendLengthHead(kRawOutputContents, output.tensor.bytes.size(), out);
+    AppendLengthHead(kRawOutputContents, RawBytes(output), out);
     cuts->push_back(out->size() - begin);
   }
   return {};

@@ -33,13 +33,20 @@ inline void AppendVarint(uint64_t value, ByteWriter* out) {
   out->Advance(static_cast<size_t>(at - begin));
 }
 
-// The head of a field whose length stands before it: strings, bytes, messages. Field numbers are
-// below 16 here, so that a tag is one byte.
+// Field numbers are below 16 here, so that a tag is one byte.
+
+// The head of a field whose length stands before it: strings, bytes, messages.
 inline void AppendLengthHead(uint32_t field, uint64_t length, ByteWriter* out) {
   out->Append(static_cast<char>(field << 3 | 2));
   AppendVarint(length, out);
 }
 constexpr size_t LengthFieldBytes(uint64_t length) { return 1 + VarintBytes(length) + length; }
+
+inline void AppendVarintField(uint32_t field, uint64_t value, ByteWriter* out) {
+  out->Append(static_cast<char>(field << 3));
+  AppendVarint(value, out);
+}
+constexpr size_t VarintFieldBytes(uint64_t value) { return 1 + VarintBytes(value); }
 
 // proto3: what is empty is not written.
 inline void AppendStringField(uint32_t field, std::string_view text, ByteWriter* out) {

@@ -36,9 +36,16 @@ class KserveRestPieces : public KserveRest {
       said += StrCat("; ", input.name, " ", DataTypeName(input.tensor.type),
                      input.tensor.shape.ToString(), " ");
       said.append(reinterpret_cast<const char*>(content.data()), content.size());
+      said += Said(input.memory);
     }
-    for (const InferOutput& output : request_.outputs) said += StrCat("; ", output.name);
+    for (const InferOutput& output : request_.outputs) {
+      said += StrCat("; ", output.name, Said(output.memory));
+    }
     return said;
+  }
+  static std::string Said(const SharedMemoryRange& memory) {
+    if (!memory.is_set()) return "";
+    return StrCat(" in ", memory.region, " at ", memory.offset, ", ", memory.bytes, " bytes");
   }
 };
 
@@ -58,6 +65,18 @@ TEST_F(KserveRestPieces, ReadsABinaryTailAlikeHoweverItComes) {
   // A length that goes beyond the tail, where a next message may lie.
   const std::string beyond("\1\0\0\0a\1\0\0\0", 9);
   EXPECT_TRUE(ReadThreeWays(json + beyond, json.size()).starts_with("refused: "));
+}
+
+TEST_F(KserveRestPieces, ReadsSharedMemoryAlikeHoweverItComes) {
+  const std::string json =
+      R"({"inputs":[{"name":"x","datatype":"INT8","shape":[5],"parameters":)"
+      R"({"shared_memory_region":"a\u00e9","shared_memory_offset":12,)"
+      R"("shared_memory_byte_size":5}},)"
+      R"({"name":"b","datatype":"INT8","shape":[2],"parameters":{"binary_data_size":2}}],)"
+      R"("outputs":[{"name":"y","parameters":)"
+      R"({"shared_memory_byte_size":7,"shared_memory_region":"r"}}]})";
+  EXPECT_EQ(ReadThreeWays(json + "bb", json.size()),
+            "; x INT8[5]  in a\xC3\xA9 at 12, 5 bytes; b INT8[2] bb; y in r at 0, 7 bytes");
 }
 
 // What is not closed must not be closed by what happens to follow.

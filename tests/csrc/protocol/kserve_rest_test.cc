@@ -114,7 +114,8 @@ TEST_F(KserveRest, RefusesMissingKeysAndNamesThem) {
   ExpectInvalid(Decode(Inputs(R"({"name":"x"})")), "tensor 'x': 'shape' is missing");
   ExpectInvalid(Decode(Inputs(R"({"name":"x","shape":[]})")), "'datatype' is missing");
   ExpectInvalid(Decode(Inputs(R"({"name":"x","shape":[],"datatype":"INT8"})")),
-                "expected either 'data' or 'binary_data_size', received neither");
+                "expected either 'data' or 'binary_data_size' or 'shared_memory_region', received "
+                "none of them");
   ExpectInvalid(Decode(R"({"inputs":[],"outputs":[{}]})"), "outputs[0]: 'name' is missing");
 }
 
@@ -256,7 +257,7 @@ TEST_F(KserveRest, RefusesDataBesideABinarySize) {
   ExpectInvalid(Decode(Inputs(R"({"name":"x","datatype":"INT8","shape":[1],"data":[1],
       "parameters":{"binary_data_size":1}})"),
                        "a"),
-                "received both");
+                "received both 'data' and 'binary_data_size'");
 }
 
 TEST_F(KserveRest, RefusesAHeadLongerThanTheBody) {
@@ -317,15 +318,6 @@ TEST_F(KserveRest, ReadsReservedAndCustomParameters) {
     ExpectInvalid(Decode(StrCat(R"({"inputs":[],"parameters":{"k":)", value, "}}")),
                   "parameter 'k': expected a bool, a number or a string");
   }
-}
-
-TEST_F(KserveRest, RefusesSharedMemoryByName) {
-  ExpectError(Decode(Inputs(R"({"name":"x","shape":[1],"datatype":"INT8",
-      "parameters":{"shared_memory_region":"r","shared_memory_byte_size":1}})")),
-              Code::kUnimplemented, "tensor 'x': shared memory is not supported");
-  ExpectError(Decode(R"({"inputs":[],"outputs":[{"name":"y",
-      "parameters":{"shared_memory_region":"r"}}]})"),
-              Code::kUnimplemented, "shared memory is not supported");
 }
 
 TEST_F(KserveRest, LimitsTensorsAndParameters) {

@@ -68,6 +68,7 @@ WRITERS = {
     "kserve_rest_request",
     "output_part",
     "proto_writer",
+    "shared_memory_fields",
     "tensor_allocator",
 }
 

@@ -9,6 +9,7 @@ namespace fastserve {
 namespace {
 
 using proto::Bytes;
+using proto::Entry;
 using proto::Varint;
 
 Tensor TensorOf(std::string_view bytes, DataType type, const Shape& shape) {
@@ -26,8 +27,10 @@ std::string Encode(const InferResult& result, const std::vector<InferResultOutpu
   size_t from = 0;
   for (size_t i = 0; i < cuts.size(); ++i) {
     whole += out.view().substr(from, cuts[i] - from);
-    const auto bytes = outputs[i].tensor.bytes;
-    whole.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    if (!outputs[i].memory.is_set()) {
+      const auto bytes = outputs[i].tensor.bytes;
+      whole.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    }
     from = cuts[i];
   }
   whole += out.view().substr(from);
@@ -54,6 +57,35 @@ TEST(KserveGrpcWriter, ScalarsAndNothingAtAll) {
                 Bytes(5, Bytes(1, "z") + Bytes(2, "FP32") + Bytes(3, std::string(1, '\0'))) +
                 Bytes(6, "a") + Bytes(6, ""));
   EXPECT_EQ(Encode({}, {}), "");
+}
+
+TEST(KserveGrpcWriter, OutputsInSharedMemory) {
+  const auto parameters = [](std::string_view region, const std::string& offset,
+                             const std::string& bytes) {
+    return Bytes(4, Entry("shared_memory_region", Bytes(3, region))) +
+           Bytes(4, Entry("shared_memory_offset", offset)) +
+           Bytes(4, Entry("shared_memory_byte_size", bytes));
+  };
+  const std::string region(200, 'r');
+  const uint64_t high = uint64_t{1} << 63;
+  // Where they are the tensors' bytes have gone, or are not known at all.
+  const std::vector<InferResultOutput> outputs = {
+      {"y", TensorOf("abcdefgh", DataType::kFp32, {1, 2}), true, {region, 300, 8}},
+      {"z", TensorOf("z", DataType::kBool, {}), true},
+      {"w", TensorOf("", DataType::kBytes, {}), true, {"s", high, high - 1}},
+      {"v", TensorOf("", DataType::kFp32, {0}), false, {"s", 0, 0}}};
+  const std::string message =
+      kHead +
+      Bytes(5, Bytes(1, "y") + Bytes(2, "FP32") + Bytes(3, "\x01\x02") +
+                   parameters(region, Varint(2, 300), Varint(2, 8))) +
+      Bytes(5, Bytes(1, "z") + Bytes(2, "BOOL")) +
+      Bytes(5, Bytes(1, "w") + Bytes(2, "BYTES") +
+                   parameters("s", Varint(5, high), Varint(2, high - 1))) +
+      Bytes(5, Bytes(1, "v") + Bytes(2, "FP32") + Bytes(3, std::string(1, '\0')) +
+                   parameters("s", Varint(2, 0), Varint(2, 0))) +
+      Bytes(6, "") + Bytes(6, "z") + Bytes(6, "") + Bytes(6, "");
+  EXPECT_EQ(Encode(kResult, outputs), message);
+  EXPECT_EQ(Encode(kResult, outputs, {.in_stream = true}), Bytes(2, message));
 }
 
 TEST(KserveGrpcWriter, InAStream) {
@@ -89,6 +121,9 @@ TEST(KserveGrpcWriter, WhatNoPrefixCanTellIsRefused) {
   EXPECT_EQ(EncodeGrpcInferResponse(kResult, outputs, {}, &out, &cuts).code(),
             Code::kResourceExhausted);
   EXPECT_EQ(out.size(), 0u);
+  const std::vector<InferResultOutput> elsewhere = {{"y", tensor, true, {"r", 0, 1}}};
+  EXPECT_TRUE(EncodeGrpcInferResponse(kResult, elsewhere, {}, &out, &cuts).ok());
+  EXPECT_EQ(cuts, std::vector<size_t>{out.size()});
 }
 
 TEST(ProtoWriter, VarintsOfAllLengths) {
