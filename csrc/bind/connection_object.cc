@@ -4,6 +4,7 @@
 // A raw C type: the event loop calls it twice for every request. The transport's methods are looked
 // up once, when the connection is made.
 #include <pybind11/pybind11.h>
+#include <sys/socket.h>
 
 #include <cstring>
 #include <memory>
@@ -52,6 +53,8 @@ class TransportIo final : public ConnectionIo {
   }
 
  private:
+  // Of the program at the other end of a Unix socket; -1 when it is unknown.
+  int64_t FindUid();
   // A transport may be closed before it says so, and uvloop's then raises what is no failure.
   bool IsClosing() const;
   bool Is(const char* method) const;
@@ -177,13 +180,32 @@ Peer TransportIo::FindPeer() {
       PyObject_CallMethod(transport_.ptr(), "get_extra_info", "s", "peername"));
   if (!name) PyErr_Clear();  // It is unknown by now.
   if (!name || name.is_none()) return {};
-  if (!PyTuple_Check(name.ptr()) || PyTuple_GET_SIZE(name.ptr()) < 2) return {"unix"};
+  if (!PyTuple_Check(name.ptr()) || PyTuple_GET_SIZE(name.ptr()) < 2) {
+    return {.address = "unix", .uid = FindUid()};
+  }
   PyObject* const address = PyTuple_GET_ITEM(name.ptr(), 0);
   const long port = PyLong_AsLong(PyTuple_GET_ITEM(name.ptr(), 1));
   const char* const text = PyUnicode_AsUTF8(address);
-  if (text != nullptr && port >= 0) return {text, static_cast<int>(port)};
+  if (text != nullptr && port >= 0) return {.address = text, .port = static_cast<int>(port)};
   PyErr_Clear();
   return {};
+}
+
+int64_t TransportIo::FindUid() {
+  const py::object socket = py::reinterpret_steal<py::object>(
+      PyObject_CallMethod(transport_.ptr(), "get_extra_info", "s", "socket"));
+  const py::object number =
+      socket && !socket.is_none()
+          ? py::reinterpret_steal<py::object>(PyObject_CallMethod(socket.ptr(), "fileno", nullptr))
+          : py::object();
+  const long fd = number ? PyLong_AsLong(number.ptr()) : -1;
+  PyErr_Clear();
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (fd < 0 || getsockopt(static_cast<int>(fd), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+    return -1;
+  }
+  return peer.uid;
 }
 
 struct ConnectionObject {

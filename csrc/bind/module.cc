@@ -11,6 +11,7 @@ PYBIND11_MODULE(_core, module) {
   RegisterModels(module);
   RegisterServables(module);
   RegisterBuffer(module);
+  RegisterRegions(module);
   RegisterGateway(module);
   RegisterConnection(module);
   RegisterCalls(module);

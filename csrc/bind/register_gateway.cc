@@ -51,7 +51,12 @@ void RegisterControlRequest(py::module_& module) {
       .def_property_readonly("peer",
                              [](const ControlRequest& request) {
                                if (request.owner == nullptr) return Latin1("");
-                               return Utf8(request.owner->PeerText());
+                               return Utf8(request.owner->FindPeer().Text());
+                             })
+      .def_readonly("may_share", &ControlRequest::may_share)
+      .def_property_readonly("peer_uid",
+                             [](const ControlRequest& request) {
+                               return request.owner == nullptr ? -1 : request.owner->FindPeer().uid;
                              })
       .def_property_readonly("headers",
                              [](const ControlRequest& request) {
@@ -77,7 +82,7 @@ std::unique_ptr<EventLoopGateway> MakeGateway(
     Nanos head_timeout_ns, Nanos body_timeout_ns, Nanos idle_timeout_ns,
     size_t connections_per_client_max, size_t streams_per_connection_max, Nanos keepalive_ns,
     Nanos connection_age_ns, Nanos drain_grace_ns, bool access_log,
-    const std::vector<std::string>& cors_origins) {
+    const std::vector<std::string>& cors_origins, std::shared_ptr<RegionRegistry> regions) {
   GatewayOptions options;
   options.body_bytes_max = body_bytes_max;
   options.in_flight_bytes_max = in_flight_bytes_max;
@@ -92,6 +97,7 @@ std::unique_ptr<EventLoopGateway> MakeGateway(
   options.drain_grace = drain_grace_ns;
   options.access_log = access_log;
   options.cors_origins = cors_origins;
+  options.regions = std::move(regions);
   return std::make_unique<EventLoopGateway>(std::move(serving_map), std::move(loop),
                                             std::move(on_control), options);
 }
@@ -245,7 +251,7 @@ void RegisterGateway(py::module_& module) {
            py::arg("keepalive_ns") = defaults.keepalive,
            py::arg("connection_age_ns") = defaults.connection_age,
            py::arg("drain_grace_ns") = defaults.drain_grace, py::arg("access_log") = false,
-           py::arg("cors_origins") = defaults.cors_origins)
+           py::arg("cors_origins") = defaults.cors_origins, py::arg("regions") = py::none())
       .def_property_readonly("fd", [](EventLoopGateway& gateway) { return gateway.core().fd(); })
       .def("drain", [](EventLoopGateway& gateway) { gateway.core().Drain(/*signalled=*/true); })
       .def("sweep", [](EventLoopGateway& gateway) { return gateway.core().Sweep(NowNanos()); })

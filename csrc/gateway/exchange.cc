@@ -24,6 +24,7 @@ void Exchange::OnResponse(InferenceRequest&, std::span<ResponseOutput> response)
       return;
     }
     for (ResponseOutput& output : response) outputs.push_back(std::move(output));
+    shared.Place(outputs);
   } catch (const std::bad_alloc&) {
     lacks_memory = true;  // None may leave a sink; the request ends so.
   }
@@ -91,6 +92,8 @@ void Exchange::Clear(const std::shared_ptr<CompletionQueue>& queue) noexcept {
   ready.clear();
   body.Reset();
   arena.Clear();
+  shared.Clear();
+  may_share.reset();
   wanted.clear();
 }
 

@@ -26,7 +26,8 @@
 #include "gateway/http/body_receiver.h"
 #include "gateway/http/router.h"
 #include "gateway/streamed_responses.h"
-#include "gateway/tensor_arena.h"
+#include "gateway/memory/shared_tensors.h"
+#include "gateway/memory/tensor_arena.h"
 #include "protocol/compression/content_coding.h"
 #include "protocol/http1_response.h"
 #include "serving/inference_request.h"
@@ -94,6 +95,8 @@ class Exchange final : public CompletionLink, public ResponseSink {
   Nanos timeout = kNever;                           // From the request's arrival.
   ContentCoding coding = ContentCoding::kIdentity;  // Of the body, until it is decompressed.
   AcceptedCoding accepted;                          // For the answer.
+  // Whether its client may share memory with us; nothing when nobody had shared any.
+  std::optional<bool> may_share;
   bool wants_timing = false;
   bool notes_end = false;  // OnEnd is to note when it was called.
   bool is_traced = false;
@@ -104,6 +107,7 @@ class Exchange final : public CompletionLink, public ResponseSink {
 
   BodyReceiver body;
   TensorArena arena;  // Tensors that the body does not hold as they are.
+  SharedTensors shared;
 
   // From the body.
   size_t body_bytes = 0;

@@ -34,6 +34,7 @@
 #include "gateway/http2/http2_connection.h"
 #include "gateway/infer_codec.h"
 #include "gateway/trace_sampler.h"
+#include "memory/region_registry.h"
 #include "memory/slab_pool.h"
 #include "serving/admission.h"
 #include "serving/serving_map.h"
@@ -72,6 +73,8 @@ struct GatewayOptions {
   Nanos drain_grace = 1 * kSecond;
   bool access_log = false;
   std::vector<std::string> cors_origins = {};  // See CorsPolicy.
+  // What clients on this machine have registered; null: they may share no memory.
+  std::shared_ptr<RegionRegistry> regions = nullptr;
 };
 
 class Gateway {
@@ -120,6 +123,8 @@ class Gateway {
   DebugSnapshot Debug(size_t limit, Nanos now) const;
 
   bool is_draining() const { return is_draining_; }
+  // Whether there is a region that a request may refer to.
+  bool shares_memory() const { return options_.regions && !options_.regions->empty(); }
   size_t connections() const { return connections_.size(); }
   size_t in_flight() const { return in_flight_; }
   size_t in_flight_bytes() const { return admission_->in_flight_bytes(); }

@@ -20,7 +20,7 @@ bool IsWithin(std::span<const std::byte> inner, std::span<const std::byte> outer
 }
 
 // Engines load elements of their size: a tensor that lies across moves to memory where it does not.
-Status Align(std::string_view name, Tensor* tensor, TensorArena& arena) {
+Status Align(std::string_view name, Tensor* tensor, TensorArena& arena, BufferRef* owner) {
   const size_t element = ElementBytes(tensor->type);
   if (tensor->bytes.empty()) return {};
   if (element < 2 || reinterpret_cast<uintptr_t>(tensor->bytes.data()) % element == 0) return {};
@@ -28,6 +28,7 @@ Status Align(std::string_view name, Tensor* tensor, TensorArena& arena) {
   if (aligned.empty()) return Unavailable("no memory for input '", name, "', try again later");
   std::memcpy(aligned.data(), tensor->bytes.data(), aligned.size());
   tensor->bytes = aligned;
+  *owner = arena.OwnerOf(aligned);
   return {};
 }
 
@@ -83,29 +84,59 @@ Status InferCodec::ChooseOutputs(Exchange& exchange) {
     return {};
   }
   for (const InferOutput& output : body_.outputs) {
-    Result<size_t> index = servable.FindOutput(output.name);
-    if (!index.ok()) return std::move(index).status();
-    if (output.classification > 0) {
-      FS_RETURN_IF_ERROR(CheckClassifiable(output.name, servable.outputs()[*index].spec.type));
-    }
-    for (const WantedOutput& other : exchange.wanted) {
-      if (other.index == *index) {
-        return InvalidArgument("output '", output.name, "' is asked for twice");
-      }
-    }
-    exchange.wanted.push_back({*index, output.binary, output.classification});
+    FS_RETURN_IF_ERROR(ChooseOutput(exchange, output));
   }
+  exchange.shared.OfferPlaces(servable.signature().outputs.size(), &exchange.request);
   return {};
+}
+
+Status InferCodec::ChooseOutput(Exchange& exchange, const InferOutput& output) {
+  const Servable& servable = *exchange.servable;
+  Result<size_t> index = servable.FindOutput(output.name);
+  if (!index.ok()) return std::move(index).status();
+  const ServedOutput& served = servable.outputs()[*index];
+  if (output.classification > 0) {
+    FS_RETURN_IF_ERROR(CheckClassifiable(output.name, served.spec.type));
+  }
+  for (const WantedOutput& other : exchange.wanted) {
+    if (other.index == *index) {
+      return InvalidArgument("output '", output.name, "' is asked for twice");
+    }
+  }
+  exchange.wanted.push_back({*index, output.binary, output.classification});
+  if (!output.memory.is_set()) return {};
+  FS_RETURN_IF_ERROR(CheckMayShare(exchange, output.memory.region));
+  return exchange.shared.AddOutput(*regions_, output, served.index, served.spec.type);
+}
+
+Status InferCodec::CheckMayShare(const Exchange& exchange, std::string_view region) const {
+  if (regions_ == nullptr) {
+    return MakeStatus(Code::kPermissionDenied, "shared memory is off on this server; send the ",
+                      "bytes in the request, or start the server with --shared-memory local");
+  }
+  // When its head came there was no region at all.
+  if (!exchange.may_share) {
+    return NotFound("there is no shared-memory region '", region, "', register it first");
+  }
+  if (*exchange.may_share) return {};
+  return MakeStatus(Code::kPermissionDenied,
+                    "shared memory is for programs on the server's machine that connect to it "
+                    "directly, by a Unix socket or a loopback address");
 }
 
 Status InferCodec::BindInputs(Exchange& exchange) {
   const std::span<const std::byte> received = exchange.body.bytes();
   for (InferInput& input : body_.inputs) {
-    FS_RETURN_IF_ERROR(Align(input.name, &input.tensor, exchange.arena));
-    const bool in_body = IsWithin(input.tensor.bytes, received);
-    inputs_.push_back(
-        {input.name, input.tensor,
-         in_body ? exchange.body.owner() : exchange.arena.OwnerOf(input.tensor.bytes)});
+    BufferRef owner;
+    if (input.memory.is_set()) {
+      FS_RETURN_IF_ERROR(CheckMayShare(exchange, input.memory.region));
+      FS_RETURN_IF_ERROR(exchange.shared.FillInput(*regions_, &input, exchange.arena, &owner));
+    } else if (IsWithin(input.tensor.bytes, received)) {
+      owner = exchange.body.owner();
+    }
+    FS_RETURN_IF_ERROR(Align(input.name, &input.tensor, exchange.arena, &owner));
+    if (!owner) owner = exchange.arena.OwnerOf(input.tensor.bytes);
+    inputs_.push_back({input.name, input.tensor, std::move(owner)});
   }
   return exchange.servable->Bind(inputs_, &exchange.request);
 }
@@ -164,12 +195,18 @@ Status InferCodec::TakeOutput(Exchange& exchange, const WantedOutput& wanted,
     classes->owner = exchange.arena.OwnerOf(bytes);
     *output = classes;
   }
-  results_.push_back({served.spec.name, (*output)->tensor, wanted.binary});
+  InferResultOutput& result =
+      results_.emplace_back(served.spec.name, (*output)->tensor, wanted.binary);
+  if (const SharedOutput* shared = exchange.shared.Find(served.index)) {
+    result.memory = {shared->region, shared->offset, result.tensor.bytes.size()};
+    result.binary = false;
+  }
   return {};
 }
 
 Status InferCodec::EncodeResponse(Exchange& exchange, EncodedBody* out) {
   FS_RETURN_IF_ERROR(CheckResponses(exchange));
+  FS_RETURN_IF_ERROR(exchange.shared.Check());
   results_.clear();
   out->tensors.clear();
   out->tensor_bytes = 0;
@@ -178,7 +215,7 @@ Status InferCodec::EncodeResponse(Exchange& exchange, EncodedBody* out) {
     ResponseOutput classes;
     const ResponseOutput* output = nullptr;
     FS_RETURN_IF_ERROR(TakeOutput(exchange, wanted, exchange.outputs, &classes, &output));
-    if (!wanted.binary) continue;
+    if (!results_.back().binary) continue;
     out->is_binary = true;
     out->tensors.push_back(PartOf(*output));
     out->tensor_bytes += output->tensor.bytes.size();
@@ -236,10 +273,15 @@ Status InferCodec::EncodeMessage(Exchange& exchange, std::span<const ResponseOut
   out->Clear();
   for (const WantedOutput& wanted : exchange.wanted) {
     if (response.empty()) break;  // The end of a stream, without one.
+    if (results_.empty()) FS_RETURN_IF_ERROR(exchange.shared.Check());
     ResponseOutput classes;
     const ResponseOutput* output = nullptr;
     FS_RETURN_IF_ERROR(TakeOutput(exchange, wanted, response, &classes, &output));
     results_.back().binary = true;
+    if (results_.back().memory.is_set()) {
+      out->tensors.emplace_back();  // Clients find the others by their position.
+      continue;
+    }
     out->tensors.push_back(PartOf(*output));
     out->tensor_bytes += output->tensor.bytes.size();
   }

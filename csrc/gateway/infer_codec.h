@@ -52,6 +52,9 @@ class EncodedMessageScope {
 
 class InferCodec {
  public:
+  // `regions`: null where clients share no memory.
+  explicit InferCodec(const RegionRegistry* regions = nullptr) : regions_(regions) {}
+
   // REST: reads exchange.body and binds it to exchange.servable: request, wanted outputs, id.
   // `now` is the request's arrival: its deadline counts from there, and is the earlier one of what
   // the body and the head (exchange.timeout) say.
@@ -80,6 +83,9 @@ class InferCodec {
  private:
   Status DecodeBody(Exchange& exchange);
   Status ChooseOutputs(Exchange& exchange);
+  Status ChooseOutput(Exchange& exchange, const InferOutput& output);
+  // Errors: why the client of that exchange may not refer to that region.
+  Status CheckMayShare(const Exchange& exchange, std::string_view region) const;
   void EncodeEvent(Exchange& exchange, std::span<const ResponseOutput> response, ByteWriter* out);
   Status BindInputs(Exchange& exchange);
   // What is said of an output: itself, or `classes`, which are built in the exchange's memory.
@@ -87,6 +93,7 @@ class InferCodec {
                     std::span<const ResponseOutput> response, ResponseOutput* classes,
                     const ResponseOutput** output);
 
+  const RegionRegistry* const regions_;
   KserveRestDecoder decoder_;
   KserveGrpcDecoder grpc_decoder_;
   GenerateDecoder generate_decoder_;

@@ -44,14 +44,14 @@ Status RegionRegistry::CheckRoom(std::string_view name, uint64_t byte_size) cons
 }
 
 Status RegionRegistry::Register(std::string_view name, std::string_view key, uint64_t offset,
-                                uint64_t byte_size) {
+                                uint64_t byte_size, std::optional<uid_t> user) {
   FS_RETURN_IF_ERROR(CheckName(name));
   {
     // Before anything is opened, so that what is refused costs little.
     const MutexLock lock(mutex_);
     FS_RETURN_IF_ERROR(CheckRoom(name, byte_size));
   }
-  Result<ShmRegionRef> region = ShmRegion::Open(key, offset, byte_size);
+  Result<ShmRegionRef> region = ShmRegion::Open(key, offset, byte_size, user);
   if (!region.ok()) return About(name, region.status());
   // Goes before the region, which is unmapped without the mutex if others were quicker.
   const MutexLock lock(mutex_);

@@ -19,11 +19,14 @@
 // it. `empty` takes none.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -75,9 +78,9 @@ class RegionRegistry {
 
   // Errors: ALREADY_EXISTS when the name is taken, be it by the very same region. INVALID_ARGUMENT
   // for a name that is empty, longer than kNameBytesMax or has a NUL in it. RESOURCE_EXHAUSTED
-  // when a limit would be passed. And those of ShmRegion::Open.
-  Status Register(std::string_view name, std::string_view key, uint64_t offset, uint64_t byte_size)
-      FS_EXCLUDES(mutex_);
+  // when a limit would be passed. And those of ShmRegion::Open, for a client of that user.
+  Status Register(std::string_view name, std::string_view key, uint64_t offset, uint64_t byte_size,
+                  std::optional<uid_t> user = std::nullopt) FS_EXCLUDES(mutex_);
 
   // OK as well when no region has that name, as with Triton: what a client wants is that there is
   // none.

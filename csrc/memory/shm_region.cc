@@ -97,6 +97,14 @@ Result<struct stat> StatOf(std::string_view key, int file) {
   return found;
 }
 
+Status CheckUser(std::string_view key, const struct stat& object, uid_t user) {
+  constexpr mode_t kByAll = S_IROTH | S_IWOTH;
+  if (user == 0 || user == object.st_uid || (object.st_mode & kByAll) == kByAll) return {};
+  return MakeStatus(Code::kPermissionDenied, "opening shared-memory object '", key,
+                    "' for the client's user (uid ", user, "): it belongs to uid ", object.st_uid,
+                    ", and its mode lets nobody else read and write it");
+}
+
 size_t PageBytes() {
   static const auto bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   return bytes;
@@ -138,12 +146,11 @@ Status ShmRegion::Mapping::MapPages(std::string_view key, uint64_t offset, size_
   return {};
 }
 
-ShmRegion::ShmRegion(std::string_view key, uint64_t offset, std::span<std::byte> bytes, uid_t owner,
+ShmRegion::ShmRegion(std::string_view key, uint64_t offset, std::span<std::byte> bytes,
                      Mapping mapping)
     : Buffer(bytes.data(), bytes.size(), &ShmRegion::Release),
       key_(key),
       offset_(offset),
-      owner_(owner),
       mapping_(std::move(mapping)) {
   regions_mapped.fetch_add(1, std::memory_order_relaxed);
 }
@@ -152,7 +159,8 @@ ShmRegion::~ShmRegion() { regions_mapped.fetch_sub(1, std::memory_order_relaxed)
 
 void ShmRegion::Release(Buffer* buffer) { delete static_cast<ShmRegion*>(buffer); }
 
-Result<ShmRegionRef> ShmRegion::Open(std::string_view key, uint64_t offset, uint64_t byte_size) {
+Result<ShmRegionRef> ShmRegion::Open(std::string_view key, uint64_t offset, uint64_t byte_size,
+                                     std::optional<uid_t> user) {
   FS_RETURN_IF_ERROR(CheckKey(key));
   if (byte_size == 0) {
     return InvalidArgument("region wants 0 bytes of shared-memory object '", key,
@@ -167,11 +175,12 @@ Result<ShmRegionRef> ShmRegion::Open(std::string_view key, uint64_t offset, uint
                            "' is no shared-memory object but another kind of file, "
                            "expected one made by shm_open");
   }
+  // First of all, or others would tell how large it is.
+  if (user) FS_RETURN_IF_ERROR(CheckUser(key, *found, *user));
   FS_RETURN_IF_ERROR(CheckRange(key, offset, byte_size, static_cast<uint64_t>(found->st_size)));
   FS_RETURN_IF_ERROR(mapping.MapPages(key, offset, byte_size));
   const std::span<std::byte> bytes = mapping.pages().subspan(offset % PageBytes(), byte_size);
-  return ShmRegionRef(
-      BufferRef::Adopt(new ShmRegion(key, offset, bytes, found->st_uid, std::move(mapping))));
+  return ShmRegionRef(BufferRef::Adopt(new ShmRegion(key, offset, bytes, std::move(mapping))));
 }
 
 Status ShmRegion::CheckSize() const {

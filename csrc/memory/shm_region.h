@@ -53,7 +53,13 @@ class ShmRegion final : public Buffer {
   // for bytes that the object does not have. NOT_FOUND when there is no such object.
   // PERMISSION_DENIED when this process may not read and write it. RESOURCE_EXHAUSTED when a limit
   // of descriptors, mappings or memory is reached.
-  static Result<ShmRegionRef> Open(std::string_view key, uint64_t offset, uint64_t byte_size);
+  //
+  // `user`: who it is opened for, when that is not this process itself. This process may open more
+  // than its clients, and must not do it for them: it is PERMISSION_DENIED as well unless that user
+  // can read and write the object: as its owner, by what its mode lets everybody do, or as root.
+  // (Groups do not count: nobody here knows a client's.)
+  static Result<ShmRegionRef> Open(std::string_view key, uint64_t offset, uint64_t byte_size,
+                                   std::optional<uid_t> user = std::nullopt);
 
   // INVALID_ARGUMENT when the object has become smaller than the region needs.
   Status CheckSize() const;
@@ -66,8 +72,6 @@ class ShmRegion final : public Buffer {
   // As it was given.
   const std::string& key() const { return key_; }
   uint64_t offset() const { return offset_; }
-  // The user who owned the object when it was opened.
-  uid_t owner() const { return owner_; }
 
   // How many regions this process has mapped.
   static size_t count();
@@ -96,14 +100,12 @@ class ShmRegion final : public Buffer {
     std::optional<BusErrorGuard> guard_;
   };
 
-  ShmRegion(std::string_view key, uint64_t offset, std::span<std::byte> bytes, uid_t owner,
-            Mapping mapping);
+  ShmRegion(std::string_view key, uint64_t offset, std::span<std::byte> bytes, Mapping mapping);
   ~ShmRegion();
   static void Release(Buffer* buffer);
 
   const std::string key_;
   const uint64_t offset_;
-  const uid_t owner_;
   const Mapping mapping_;
 };
 

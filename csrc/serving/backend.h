@@ -41,6 +41,13 @@ struct BatchInput {
   bool present = true;
 };
 
+// Memory of others for an output: `owner` keeps `bytes` alive. Whoever lent it may read and write
+// it at any time, so nothing that was put there may be read again and relied upon.
+struct OutputPlace {
+  std::span<std::byte> bytes;
+  BufferRef owner;
+};
+
 // Takes what an instance computed. A response is one tensor for each output of the signature;
 // an ordinary model ends one response a run, a decoupled one any number (none included).
 class OutputSink {
@@ -53,6 +60,13 @@ class OutputSink {
   // Memory for an output, aligned to 64 bytes, from the server's pool; nothing when its limit is
   // reached. Engines that bring their own memory need not use it.
   virtual BufferRef Allocate(size_t bytes) = 0;
+  // Where output number `index` is wanted; nothing when it is the same to all, or when several
+  // requests share the run. An engine that can computes into it what fits there, and gives that to
+  // Add; whatever lies elsewhere is copied.
+  virtual OutputPlace PlaceFor(size_t index) {
+    static_cast<void>(index);
+    return {};
+  }
 };
 
 class ModelInstance {

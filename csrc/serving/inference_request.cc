@@ -15,6 +15,7 @@ void EndIfDropped::operator()(InferenceRequest* request) const {
 
 void InferenceRequest::Clear() {
   inputs.clear();
+  places.clear();
   rows = 1;
   input_bytes = 0;
   join_key = 0;

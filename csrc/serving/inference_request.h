@@ -62,6 +62,8 @@ struct InferenceRequest {
   // Length of dimension 0 of each input; 1 when the model has no batch dimension.
   int64_t rows = 1;
   size_t input_bytes = 0;  // Of all inputs together.
+  // Where outputs are wanted: one entry per output of the engine's signature, or none at all.
+  std::vector<OutputPlace> places;
   // Requests may share a batch only if this is equal and so are types, row shapes and present
   // inputs (it is a hash of them: unequal keys differ for sure).
   uint64_t join_key = 0;

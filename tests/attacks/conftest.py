@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests import kserve
+from tests.attacks.shared_memory import Memory, register, unregister
 from tests.models import make_models
 from tests.served import Repository, Server
 
@@ -48,3 +49,30 @@ def healthy_afterwards() -> Iterator[None]:
     yield
     for running in Server.running:
         running.check_healthy()
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """For clients that share memory with it."""
+    models = Repository(tmp_path_factory.mktemp("shared") / "models")
+    for name, datatype in (("floats", "FP32"), ("ints", "INT64"), ("strings", "STRING")):
+        models.add_identity(name, datatype=datatype, more="max_batch_size: 8")
+    models.add_identity("slow", delay_us=300_000)
+    models.add("add_mul")
+    with Server(models.path, "--max-shared-regions", "200") as running:
+        yield running
+
+
+@pytest.fixture
+def no_region_is_left(shared: Server) -> Iterator[None]:
+    yield
+    assert unregister(shared).status == 200
+    assert shared.request("GET", "/v2/systemsharedmemory/status").json == []
+
+
+@pytest.fixture
+def memory(shared: Server, no_region_is_left: None) -> Iterator[Memory]:
+    """64 KiB, registered as "r"."""
+    with Memory(64 << 10) as made:
+        assert register(shared, "r", made.key, 0, 64 << 10).status == 200
+        yield made

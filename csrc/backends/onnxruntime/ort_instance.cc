@@ -1,6 +1,8 @@
 #include "backends/onnxruntime/ort_instance.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <optional>
@@ -13,6 +15,9 @@ namespace {
 
 // What an empty tensor points at, since the engine refuses null.
 alignas(64) std::byte kNothing[64];
+
+// As the engine's kernels like it.
+constexpr uintptr_t kPlaceAlignment = 64;
 
 // An output in the engine's memory, and what must outlive it.
 struct OutputBuffer : Buffer {
@@ -58,13 +63,14 @@ OrtInstance::~OrtInstance() {
 Status OrtInstance::Run(std::span<const BatchInput> inputs, int64_t rows, OutputSink& outputs) {
   if (kept_.Run(inputs, outputs)) return {};
   Status status = WrapInputs(inputs);
-  if (status.ok()) status = Compute();
+  if (status.ok()) status = ComputeInPlaces(rows, outputs);
   ReleaseValues(input_values_);
   if (status.ok()) kept_.Learn(inputs, output_values_);
   for (size_t i = 0; status.ok() && i < output_values_.size(); ++i) {
     status = Emit(i, inputs, outputs);
   }
   ReleaseValues(output_values_);
+  places_.clear();
   if (status.ok()) outputs.EndResponse();
   return status;
 }
@@ -116,8 +122,53 @@ Status OrtInstance::WrapStrings(const TensorSpec& spec, const Tensor& tensor) {
   return {};
 }
 
-Status OrtInstance::Compute() {
+Status OrtInstance::ComputeInPlaces(int64_t rows, OutputSink& outputs) {
   output_values_.assign(session_->output_names.size(), nullptr);
+  places_.resize(output_values_.size());
+  FS_RETURN_IF_ERROR(BindPlaces(rows, outputs));
+  const bool is_placed = std::ranges::any_of(output_values_, [](auto* value) { return value; });
+  Status status = Compute();
+  if (status.ok() || !is_placed) return status;
+  // An output may have another shape than the signature lets expect: then the engine refuses the
+  // place. Whatever else was wrong is wrong again.
+  ReleaseValues(output_values_);
+  output_values_.assign(session_->output_names.size(), nullptr);
+  places_.assign(output_values_.size(), {});
+  status = Compute();
+  if (status.ok()) may_place_ = false;
+  return status;
+}
+
+Status OrtInstance::BindPlaces(int64_t rows, OutputSink& outputs) {
+  if (!may_place_ || !session_->is_on_the_cpu) return {};
+  const std::vector<TensorSpec>& specs = session_->signature.outputs;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    OutputPlace place = outputs.PlaceFor(i);
+    if (place.bytes.empty() || specs[i].type == DataType::kBytes) continue;
+    Shape shape = specs[i].shape;
+    if (shape.rank() > 0 && shape[0] < 0) shape.Set(0, rows);
+    const std::optional<int64_t> elements = shape.Elements();
+    if (!elements) continue;  // Of unknown length.
+    const size_t element_bytes = ElementBytes(specs[i].type);
+    if (static_cast<size_t>(*elements) > place.bytes.size() / element_bytes) continue;
+    const size_t bytes = static_cast<size_t>(*elements) * element_bytes;
+    if (bytes <= BoundRun::kBytesMax) continue;  // Copied, as KeptRun will do.
+    if (reinterpret_cast<uintptr_t>(place.bytes.data()) % kPlaceAlignment != 0) continue;
+    place.bytes = place.bytes.first(bytes);
+    FS_RETURN_IF_ERROR(BindPlace(i, shape, std::move(place)));
+  }
+  return {};
+}
+
+Status OrtInstance::BindPlace(size_t index, const Shape& shape, OutputPlace place) {
+  FS_RETURN_IF_ERROR(Take(api_.CreateTensorWithDataAsOrtValue(
+      session_->library.cpu_memory, place.bytes.data(), place.bytes.size(), shape.dims().data(),
+      shape.rank(), OrtTypeOf(session_->signature.outputs[index].type), &output_values_[index])));
+  places_[index] = std::move(place);
+  return {};
+}
+
+Status OrtInstance::Compute() {
   return Take(api_.Run(session_->handle.get(), session_->run_options.get(), input_names_.data(),
                        input_values_.data(), input_values_.size(), session_->output_names.data(),
                        session_->output_names.size(), output_values_.data()));
@@ -132,6 +183,10 @@ Status OrtInstance::Emit(size_t index, std::span<const BatchInput> inputs, Outpu
   const size_t bytes =
       static_cast<size_t>(tensor.shape.Elements().value_or(0)) * ElementBytes(tensor.type);
   tensor.bytes = {static_cast<const std::byte*>(data), bytes};
+  if (places_[index].bytes.data() == data) {
+    outputs.Add(index, tensor, std::move(places_[index].owner));
+    return {};
+  }
   auto* buffer = new OutputBuffer(static_cast<std::byte*>(data), bytes,
                                   std::exchange(output_values_[index], nullptr), session_,
                                   OwnerOf(data, inputs));

@@ -4,7 +4,8 @@
 //
 //   in    numeric bytes are wrapped where they lie; BYTES become the engine's strings (copied)
 //   out   numeric results stay in the engine's memory, and the BufferRef given to the sink keeps
-//         them there; BYTES are written once, into memory from the sink
+//         them there, or are computed where the sink wants them, if their shape is known before
+//         the run; BYTES are written once, into memory from the sink
 //
 // Invariant: an output keeps its session alive, because it may lie in the session's arena or be one
 // of its constants; and if it lies within an input (a graph may pass one through), that too.
@@ -36,6 +37,10 @@ class OrtInstance : public ModelInstance {
   Status WrapInputs(std::span<const BatchInput> inputs);
   Status WrapStrings(const TensorSpec& spec, const Tensor& tensor);
   Status Compute();
+  // Offers the engine the places that the sink has for outputs.
+  Status BindPlaces(int64_t rows, OutputSink& outputs);
+  Status BindPlace(size_t index, const Shape& shape, OutputPlace place);
+  Status ComputeInPlaces(int64_t rows, OutputSink& outputs);
   Status Emit(size_t index, std::span<const BatchInput> inputs, OutputSink& outputs);
   Status EmitStrings(size_t index, Tensor tensor, OutputSink& outputs);
   void ReleaseValues(std::vector<OrtValue*>& values);
@@ -48,6 +53,8 @@ class OrtInstance : public ModelInstance {
   std::vector<const char*> input_names_;
   std::vector<OrtValue*> input_values_;
   std::vector<OrtValue*> output_values_;
+  std::vector<OutputPlace> places_;  // Of outputs that are computed there; empty for others.
+  bool may_place_ = true;            // Outputs have had the shapes that the signature says.
 };
 
 }  // namespace fastserve::ort

@@ -7,6 +7,7 @@
 #include "gateway/gateway.h"
 #include "gateway/http/infer_head.h"
 #include "gateway/http/router.h"
+#include "gateway/memory/local_client.h"
 #include "protocol/kserve_rest.h"
 
 namespace fastserve {
@@ -204,6 +205,7 @@ void Connection::BeginRequest() {
     exchange_->format = route.format;
     exchange_->streams = route.format == InferFormat::kGenerateStream;
     exchange_->notes_end = head_.wants_timing || gateway_.access_log_.enabled();
+    if (gateway_.shares_memory()) exchange_->may_share = IsLocalClient(FindPeer(), head_);
   }
   refusal_ = TakeCodings(head_, exchange_);
   if (exchange_->servable) {
@@ -211,6 +213,7 @@ void Connection::BeginRequest() {
     if (refusal_.status == 0) refusal_ = TakeInferHead(head_, exchange_);
   } else {
     control_ = MakeControlRequest(head_, std::move(exchange_->body));
+    control_->may_share = gateway_.options_.regions && IsLocalClient(FindPeer(), head_);
   }
   BeginBody();
 }

@@ -46,14 +46,6 @@ namespace fastserve {
 class Gateway;
 
 // Who is at the other end. Found out only if somebody wants to know.
-struct Peer {
-  std::string address;  // "unix" for a socket without addresses; "" when nobody asked.
-  int port = -1;        // Of an IP address.
-
-  bool is_client() const { return port >= 0; }  // Of those that are counted.
-  std::string Text() const { return is_client() ? StrCat(address, ":", port) : address; }
-};
-
 // The socket, as a connection sees it. None of these calls back into the connection.
 class ConnectionIo {
  public:
@@ -124,12 +116,12 @@ class Connection final : private ExchangeOwner, private ControlOwner, private Ht
   void AnswerLate(Exchange& exchange, Nanos now) override;
   void AnswerControl(ControlRequest& request, int status, std::string_view body,
                      std::span<const HttpHeader> headers) override;
-  std::string PeerText() const override;
+  Peer FindPeer() const override { return peer_.address.empty() ? io_.FindPeer() : peer_; }
 
   void WriteHttp2(std::span<const OutputPart> parts) override { io_.Write(parts); }
   void CloseHttp2(ConnectionEnd end) override { Close(end); }
   void AbortHttp2(ConnectionEnd end) override { Abort(end); }
-  std::string PeerTextHttp2() const override { return PeerText(); }
+  Peer PeerHttp2() const override { return FindPeer(); }
 
   // Whether the connection begins with HTTP/2's preface; as long as it may, more is waited for.
   bool MayBeHttp2(std::string_view data);

@@ -143,10 +143,6 @@ size_t Connection::state_number() const {
   return 5;
 }
 
-std::string Connection::PeerText() const {
-  return (peer_.address.empty() ? io_.FindPeer() : peer_).Text();
-}
-
 void Connection::DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const {
   if (http2_) return http2_->DescribeTo(now, out);
   if (exchange_ == nullptr || state_ == State::kLingering) return;
@@ -159,7 +155,7 @@ void Connection::DescribeTo(Nanos now, std::vector<InFlightRequest>* out) const 
   }
   const bool is_received = state_ == State::kBusy;
   described.phase = !is_received ? "receive" : answering_ != nullptr ? "control" : "model";
-  described.peer = PeerText();
+  described.peer = FindPeer().Text();
   described.age = now - first_byte_ns_;
   described.deadline_ns = gateway_.deadlines_.DeadlineOf(exchange);
   described.body_bytes = is_received ? exchange.body_bytes : exchange.body.bytes().size();

@@ -17,6 +17,7 @@
 
 #include "base/status.h"
 #include "gateway/http/body_receiver.h"
+#include "gateway/peer.h"
 #include "protocol/http1_response.h"
 
 namespace fastserve {
@@ -29,14 +30,15 @@ class ControlOwner {
   // Once, and not after it let go of the request (owner = nullptr).
   virtual void AnswerControl(ControlRequest& request, int status, std::string_view body,
                              std::span<const HttpHeader> headers) = 0;
-  virtual std::string PeerText() const = 0;
+  virtual Peer FindPeer() const = 0;
 
  protected:
   ~ControlOwner() = default;
 };
 
 struct ControlRequest {
-  bool is_grpc = false;  // `body` is a message of the RPC `path`.
+  bool is_grpc = false;    // `body` is a message of the RPC `path`.
+  bool may_share = false;  // Whether its client may share memory with us; see IsLocalClient.
   std::string method;
   std::string target;  // As received, with the query.
   std::string path;    // Percent-decoded.

@@ -66,6 +66,7 @@ void GrpcInferStream::Begin(const Http2Head& head) {
   exchange_ = NewExchange();
   exchange_->head_bytes = head.bytes;
   exchange_->notes_end = gateway().access_log().enabled();
+  if (gateway().shares_memory()) exchange_->may_share = MayShare(head);
   if (gateway().access_log().enabled()) {
     exchange_->method = head.method;
     exchange_->path = head.path;
@@ -158,6 +159,7 @@ GrpcControlStream::GrpcControlStream(Http2Connection& connection, int32_t id, co
 
 void GrpcControlStream::Begin(const Http2Head& head) {
   for (const Http2Field& field : head.fields) metadata_.emplace_back(field.name, field.value);
+  may_share_ = options().regions && MayShare(head);
   GrpcStream::Begin(head);
 }
 
@@ -185,6 +187,7 @@ void GrpcControlStream::DispatchNext() {
   auto control = MakeRpc(path_, std::move(waiting_.front()));
   waiting_.pop_front();
   control->headers = metadata_;
+  control->may_share = may_share_;
   DispatchControl(std::move(control));
 }
 

@@ -65,6 +65,7 @@ class GrpcControlStream final : public GrpcStream {
 
   std::vector<std::pair<std::string, std::string>> metadata_;
   std::deque<BodyReceiver> waiting_;
+  bool may_share_ = false;
   const bool is_stream_;
   bool has_all_ = false;
 };

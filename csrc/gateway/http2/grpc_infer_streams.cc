@@ -9,6 +9,7 @@ namespace fastserve {
 
 void GrpcInferStreams::Begin(const Http2Head& head) {
   errors_end_ = head.Find("triton_grpc_error") == "true";
+  may_share_ = options().regions && MayShare(head);
   GrpcStream::Begin(head);
   if (!is_finished()) SendHead();  // Clients wait for it before they say more.
 }
@@ -22,6 +23,7 @@ void GrpcInferStreams::OnMessage(BodyReceiver&& message) {
   calls_.push_back({NewExchange()});
   Exchange* const exchange = calls_.back().exchange.get();
   exchange->streams = true;
+  exchange->may_share = may_share_;
   exchange->body = std::move(message);
   exchange->received_ns = now();
   exchange->first_byte_ns = now();
@@ -136,8 +138,9 @@ void GrpcInferStreams::SendResponses(Call& call) {
   EncodedMessage& answer = message();
   const EncodedMessageScope scope(answer);
   while (!exchange.ready.empty()) {
-    const StreamedResponses::Response response = std::move(exchange.ready.front());
+    StreamedResponses::Response response = std::move(exchange.ready.front());
     exchange.ready.pop_front();
+    exchange.shared.Place(response);
     GrpcEnvelope envelope{.in_stream = true};
     if (call.wants_final) {
       call.has_sent_final = call.has_ended && exchange.end.ok() && exchange.ready.empty();

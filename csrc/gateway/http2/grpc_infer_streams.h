@@ -61,6 +61,7 @@ class GrpcInferStreams final : public GrpcStream {
 
   std::deque<Call> calls_;
   Exchange* asked_ = nullptr;  // Of a model that is not served: the control plane is asked why.
+  bool may_share_ = false;
   bool has_all_ = false;
   bool errors_end_ = false;
   bool is_draining_ = false;

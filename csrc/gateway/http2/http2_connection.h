@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "gateway/debug_snapshot.h"
 #include "gateway/gateway_stats.h"
+#include "gateway/peer.h"
 #include "protocol/http2/http2_session.h"
 
 namespace fastserve {
@@ -38,7 +39,7 @@ class Http2Host {
   // Sends what was written, then closes.
   virtual void CloseHttp2(ConnectionEnd end) = 0;
   virtual void AbortHttp2(ConnectionEnd end) = 0;
-  virtual std::string PeerTextHttp2() const = 0;
+  virtual Peer PeerHttp2() const = 0;
 
  protected:
   ~Http2Host() = default;
@@ -90,7 +91,7 @@ class Http2Connection final : private Http2Events {
   Http2Session& session() { return *session_; }
   Nanos now() const { return now_; }
   void SetNow(Nanos now) { now_ = now; }
-  std::string PeerText() const { return host_.PeerTextHttp2(); }
+  Peer FindPeer() const { return host_.PeerHttp2(); }
   // Something is to be sent: soon, and never within this call.
   void WantFlush();
   // Memory is lacking: the connection ends, and no other.

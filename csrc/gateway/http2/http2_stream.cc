@@ -40,7 +40,7 @@ void Http2Stream::RecordAccess(const Exchange* exchange, int status, size_t byte
                                std::optional<Code> grpc_code) {
   if (!gateway().records(exchange)) return;
   try {
-    std::string peer = gateway().access_log().enabled() ? PeerText() : std::string();
+    std::string peer = gateway().access_log().enabled() ? FindPeer().Text() : std::string();
     AccessRecord record = RecordOf(exchange, std::move(peer), status, bytes_out);
     record.grpc_code = grpc_code;
     gateway().Record(exchange, std::move(record));
@@ -52,7 +52,7 @@ void Http2Stream::RecordAccess(const Exchange* exchange, int status, size_t byte
 void Http2Stream::RecordRpc(std::string_view path, Code code, size_t bytes_in, size_t bytes_out) {
   if (!gateway().records(nullptr)) return;
   try {
-    AccessRecord record = RecordOf(nullptr, PeerText(), 200, bytes_out);
+    AccessRecord record = RecordOf(nullptr, FindPeer().Text(), 200, bytes_out);
     record.grpc_code = code;
     record.method = "POST";
     record.path = path;
@@ -98,7 +98,7 @@ void Http2Stream::EndControl() noexcept {
 
 InFlightRequest Http2Stream::Describe(const Exchange* exchange, Nanos now) const {
   InFlightRequest described;
-  described.peer = PeerText();
+  described.peer = FindPeer().Text();
   described.age = now - first_byte_ns_;
   described.phase = answering_ != nullptr ? "control" : "receive";
   if (exchange == nullptr) return described;

@@ -18,6 +18,7 @@
 #include "gateway/gateway.h"
 #include "gateway/http/control_request.h"
 #include "gateway/http2/http2_connection.h"
+#include "gateway/memory/local_client.h"
 
 namespace fastserve {
 
@@ -71,6 +72,10 @@ class Http2Stream : public ExchangeOwner, public ControlOwner {
   // From here on it is one of those in flight.
   void Submit(Exchange* exchange);
   BodyReceiver NewBody() const { return {gateway().admission_, gateway().pool_}; }
+  // Whether the client may share memory with us.
+  bool MayShare(const Http2Head& head) const {
+    return IsLocalClient(FindPeer(), head);
+  }
   ServableHandle FindServable(std::string_view model, std::string_view version) const {
     return gateway().serving_.Find(model, version);
   }
@@ -92,7 +97,7 @@ class Http2Stream : public ExchangeOwner, public ControlOwner {
   AnswerCompressor& compressor() const { return gateway().compressor_; }
 
   InFlightRequest Describe(const Exchange* exchange, Nanos now) const;
-  std::string PeerText() const override { return connection_.PeerText(); }
+  Peer FindPeer() const override { return connection_.FindPeer(); }
 
   // As the answers of ExchangeOwner and ControlOwner, but may throw std::bad_alloc, which ends the
   // connection.

@@ -75,6 +75,7 @@ void RestStream::Begin(const Http2Head& http2_head) {
     exchange_->format = route.format;
     exchange_->streams = route.format == InferFormat::kGenerateStream;
     exchange_->notes_end = head.wants_timing || gateway().access_log().enabled();
+    if (gateway().shares_memory()) exchange_->may_share = MayShare(http2_head);
   }
   refusal_ = TakeCodings(head, exchange_.get());
   if (exchange_->servable) {
@@ -82,6 +83,7 @@ void RestStream::Begin(const Http2Head& http2_head) {
     if (refusal_.status == 0) refusal_ = TakeInferHead(head, exchange_.get());
   } else {
     control_ = MakeControlRequest(head, std::move(exchange_->body));
+    control_->may_share = options().regions && MayShare(http2_head);
   }
   deadline_ns_ = now() + options().body_timeout;
   has_length_ = head.body == HttpBody::kLength;

@@ -74,6 +74,10 @@ class Batch final : private OutputSink {
   void Add(size_t index, const Tensor& tensor, BufferRef owner) override;
   void EndResponse() override;
   BufferRef Allocate(size_t bytes) override { return options_.pool->Acquire(bytes); }
+  OutputPlace PlaceFor(size_t index) override {
+    if (current_.size() != 1 || current_.front()->places.empty()) return {};
+    return current_.front()->places[index];
+  }
 
   // Runs `requests` as one batch and delivers its responses; ends none of them.
   Status Attempt(ModelInstance& instance, std::span<RequestPtr> requests, Nanos started);

@@ -9,6 +9,8 @@ from typing import Any, final, overload
 
 from numpy import ndarray
 
+from fastserve._core.memory import RegionRegistry
+
 class CoreError(Exception):
     """What a failed call of the core raises; `args` is (code, message).
 
@@ -202,6 +204,10 @@ class ControlRequest:
     @property
     def peer(self) -> str: ...  # "127.0.0.1:5312"; "unix" without an address; "" when it has left.
     @property
+    def peer_uid(self) -> int: ...  # Of a program on a Unix socket, else -1.
+    @property
+    def may_share(self) -> bool: ...  # Whether it comes straight from a program on this machine.
+    @property
     def headers(self) -> list[tuple[str, str]]: ...
     @property
     def body(self) -> bytes: ...
@@ -242,6 +248,7 @@ class Gateway:
         drain_grace_ns: int = 1_000_000_000,
         access_log: bool = False,
         cors_origins: Sequence[str] = (),
+        regions: RegionRegistry | None = None,
     ) -> None:
         """The body time-out is between two reads. on_control must not raise. It also gets inference
         requests for models and versions that are not served: only Python knows why they are not.

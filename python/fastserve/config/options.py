@@ -54,6 +54,8 @@ class Options:
     strict_readiness: bool = False
     debug_endpoint: str = "loopback"
     cors_origins: tuple[str, ...] = ()
+    shared_memory: str = "local"
+    shared_regions_max: int = 1024
     max_batch_size: int = 32
     max_queue_delay_ns: int = 0
     instance_count: int = 1

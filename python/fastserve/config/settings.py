@@ -30,6 +30,8 @@ LOOPS_MAX = 128
 POLL_INTERVAL_NS_MIN = 100 * 10**6
 ALL_MODELS = "*"  # Of --load-model.
 TRACE_RATE_MAX = 2**32 - 1
+# Each has a descriptor, and a place in the table that the core asks when one was taken away.
+SHARED_REGIONS_MAX = 4096
 # A host in lower case, a port that is not the scheme's own one: what an Origin field says.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
@@ -63,6 +65,16 @@ def _choice(*choices: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def _shared_memory(text: str) -> str:
+    """Also as Triton spells it: --allow-client-shm=true."""
+    folded = text.lower()
+    if folded in ("true", "local"):
+        return "local"
+    if folded in ("false", "off"):
+        return "off"
+    raise ValueError(f"expected local or off, found '{text}'")
 
 
 def _boolean(text: str) -> bool:
@@ -200,6 +212,12 @@ SETTINGS = (
         repeats=True,
     ),
     Setting(
+        "shared-memory", "shared_memory", _shared_memory, _SERVER, "local|off",
+        "local: programs on this machine may keep tensors in shared memory that they register. off:"
+        " nobody may; choose it behind a proxy on this machine that hides itself",
+        alias="allow-client-shm",
+    ),
+    Setting(
         "max-batch", "max_batch_size", _integer(1, BATCH_ROWS_MAX), _MODELS, "ROWS",
         "largest batch of a model without a config; 1 turns batching off",
     ),
@@ -242,6 +260,8 @@ SETTINGS = (
     Setting("max-connection-age", "connection_age_ns", parse_duration_ns, _LIMITS, "TIME",
             "before a connection is ended, when its requests are answered, so that clients spread"
             " over new servers; 0: never"),
+    Setting("max-shared-regions", "shared_regions_max", _integer(1, SHARED_REGIONS_MAX), _LIMITS,
+            "N", "regions of shared memory that clients may register"),
     Setting("drain-timeout", "drain_timeout_ns", parse_duration_ns, _LIMITS, "TIME",
             "for requests in flight to finish at shutdown"),
     Setting("drain-grace", "drain_grace_ns", parse_duration_ns, _LIMITS, "TIME",

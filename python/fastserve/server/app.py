@@ -34,6 +34,7 @@ from fastserve.server import banner, logs
 from fastserve.server.debug import DebugEndpoint
 from fastserve.server.front_end import CutOff, FrontEnd
 from fastserve.server.live.live_settings import LiveSettings
+from fastserve.server.live.shared_regions import SharedRegions
 from fastserve.server.loops.event_loop import loop_factory, set_switch_interval
 from fastserve.server.loops.single import Loops, SingleLoop
 from fastserve.server.routes.responses import ControlRequest
@@ -105,11 +106,12 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._state_file = StateFile(options.state_file) if options.state_file else None
         self._remembered = self._state_file.read() if self._state_file else {}
-        self._live = LiveSettings(Tracer(options), lambda told: self._loops.configure(told))
+        regions = SharedRegions.of(options)
+        self._live = LiveSettings(Tracer(options), regions, lambda to: self._loops.configure(to))
         self._manager, self._loops = self._compose(sources)
         self._live.tell()
         self._control, self._source = self._compose_control()
-        self._scraper = Scraper(self._manager, self._loops, self._loop, self._live.lost_traces)
+        self._scraper = Scraper(self._manager, self._loops, self._loop, self._live)
         self._router = Router(
             self._manager,
             self._scraper.render,
@@ -130,7 +132,7 @@ class Server:
 
     def _compose(self, sources: Sequence[ModelSource]) -> tuple[Manager, Loops]:
         """What the models are loaded into, and what serves them."""
-        options, loader = self._options, Loader(self._options.model_defaults)
+        options, live, loader = self._options, self._live, Loader(self._options.model_defaults)
         if options.loops > 1 and options.loop_kind == "process":
             return self._compose_processes(sources, loader)
         serving_map = _core.ServingMap()
@@ -138,7 +140,7 @@ class Server:
         if options.loops > 1:
             return manager, self._compose_threads(serving_map)
         front_end = FrontEnd(
-            options, serving_map, self._on_control, self._loop, self._live.on_traces
+            options, serving_map, self._on_control, self._loop, live.on_traces, live.registry
         )
         return manager, SingleLoop(front_end, self._sockets)
 
@@ -206,6 +208,7 @@ class Server:
                 self._sockets_of(number),
                 self._on_control,
                 self._live.on_traces,
+                self._live.registry,
             ),
         )
 

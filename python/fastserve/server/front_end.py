@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastserve import _core
+from fastserve._core.memory import RegionRegistry
 from fastserve.config.options import Options
 from fastserve.server.housekeeping import Housekeeper
 from fastserve.server.live.loop_settings import LoopSettings
@@ -54,6 +55,7 @@ class FrontEnd:
         on_control: Callable[[_core.ControlRequest], None],
         loop: asyncio.AbstractEventLoop,
         on_traces: Callable[[Sequence[Mapping[str, Any]]], object] = lambda _: None,
+        regions: RegionRegistry | None = None,
     ) -> None:
         self._loop = loop
         self._drain_timeout_s = options.drain_timeout_ns / 1e9
@@ -74,6 +76,7 @@ class FrontEnd:
             drain_grace_ns=options.drain_grace_ns,
             access_log=options.access_log,
             cors_origins=options.cors_origins,
+            regions=regions,
         )
         self._housekeeper = Housekeeper(
             self._gateway,

@@ -58,6 +58,7 @@ class Snapshot:
     loops: Mapping[str, int] = field(default_factory=dict)
     loop_restarts: int = 0
     pids: Sequence[int] = ()  # Of the processes that serve beside this one.
+    shared_memory: Mapping[str, int] = field(default_factory=dict)  # Empty where nobody may.
 
 
 def render(snapshot: Snapshot) -> bytes:
@@ -73,6 +74,7 @@ class _Collector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         yield from _server(self._snapshot)
+        yield from _shared_memory(self._snapshot.shared_memory)
         yield from _requests(self._snapshot.versions)
         yield from _batches(self._snapshot.versions)
         yield from _durations(self._snapshot.versions)
@@ -151,6 +153,22 @@ def _server(snapshot: Snapshot) -> Iterator[Metric]:
         value=snapshot.loop_restarts,
     )
     yield from _gateway(snapshot)
+
+
+def _shared_memory(stats: Mapping[str, int]) -> Iterator[Metric]:
+    for key, help_text in (
+        ("regions", "Regions of shared memory that clients have registered."),
+        ("bytes", "Bytes of those regions."),
+        ("retired", "Regions that were unregistered while requests used them, and still are."),
+    ):
+        if key in stats:
+            yield GaugeMetricFamily(f"fastserve_shared_memory_{key}", help_text, value=stats[key])
+    if "poisoned" in stats:
+        yield CounterMetricFamily(
+            "fastserve_shared_memory_poisoned",
+            "Regions that clients took away while the server used them.",
+            value=stats["poisoned"],
+        )
 
 
 def _gateway(snapshot: Snapshot) -> Iterator[Metric]:

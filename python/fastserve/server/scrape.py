@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fastserve.control.manager import Manager
 from fastserve.server import logs
+from fastserve.server.live.live_settings import LiveSettings
 from fastserve.server.loops.single import Loops
 from fastserve.server.routes.responses import INTERNAL, Response, error_response
 from fastserve.server.routes.statistics import Counted
@@ -28,12 +29,12 @@ class Scraper:
         manager: Manager,
         loops: Loops,
         loop: asyncio.AbstractEventLoop,
-        lost_traces: Callable[[], int] = lambda: 0,
+        live: LiveSettings | None = None,
     ) -> None:
         self._manager = manager
         self._loops = loops
         self._loop = loop
-        self._lost_traces = lost_traces
+        self._live = live
         self._tasks: set[asyncio.Task[None]] = set()
 
     def render(self, respond: Callable[[Response], None]) -> None:
@@ -88,8 +89,12 @@ class Scraper:
             ),
             gateway={
                 **stats.gateway,
-                "traces_lost": stats.gateway.get("trace_records_dropped", 0) + self._lost_traces(),
+                "traces_lost": stats.gateway.get("trace_records_dropped", 0)
+                + (self._live.lost_traces() if self._live else 0),
             },
+            shared_memory=self._live.regions.registry.stats()
+            if self._live and self._live.regions
+            else {},
             connections=stats.connections,
             in_flight=stats.in_flight,
             loops=self._loops.states(),

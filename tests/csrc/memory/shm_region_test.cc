@@ -36,7 +36,6 @@ TEST(ShmRegion, SharesItsBytesWithTheObject) {
   std::memcpy(region->data() + 50, "from the server", 15);
   EXPECT_EQ(object.Read(50, 15), "from the server");
   EXPECT_TRUE(region->CheckUsable().ok());
-  EXPECT_EQ(region->owner(), geteuid());
   EXPECT_EQ(region->key(), object.key());
   EXPECT_EQ(region->offset(), 0u);
 }
@@ -50,6 +49,25 @@ TEST(ShmRegion, BeginsAtAnyByte) {
     EXPECT_EQ(TextOf(region->bytes().subspan(2 * kPage - 3 - offset, 13)), "across a page");
     EXPECT_EQ(region->offset(), offset);
   }
+}
+
+TEST(ShmRegion, IsOpenedForAClientThatMayOpenItItself) {
+  const ShmObject object(8);
+  const std::string path = "/dev/shm" + object.key();
+  const uid_t other = geteuid() + 1;
+  EXPECT_TRUE(ShmRegion::Open(object.key(), 0, 8, geteuid()).ok()) << "its owner";
+  EXPECT_TRUE(ShmRegion::Open(object.key(), 0, 8, 0).ok()) << "root";
+  for (const mode_t mode : {0600, 0660, 0664, 0602}) {
+    ASSERT_EQ(chmod(path.c_str(), mode), 0);
+    // Nor is it told how large it is.
+    for (const uint64_t bytes : {8, 9}) {
+      const Status status = ShmRegion::Open(object.key(), 0, bytes, other).status();
+      EXPECT_EQ(status.code(), Code::kPermissionDenied) << mode;
+      EXPECT_NE(status.message().find(std::to_string(other)), std::string::npos);
+    }
+  }
+  ASSERT_EQ(chmod(path.c_str(), 0666), 0);
+  EXPECT_TRUE(ShmRegion::Open(object.key(), 0, 8, other).ok()) << "everybody";
 }
 
 TEST(ShmRegion, TakesAKeyWithOrWithoutASlash) {

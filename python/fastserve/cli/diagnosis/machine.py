@@ -119,7 +119,7 @@ class Machine:
         if not path.is_dir():
             return None
         size = _shown(shutil.disk_usage(path).total)
-        return ok("shared memory", f"/dev/shm holds {size}; this version does not use it")
+        return ok("shared memory", f"/dev/shm holds {size}")
 
     def clock(self) -> Finding | None:
         text = self._read("sys/devices/system/clocksource/clocksource0/current_clocksource")

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from fastserve._core.memory import RegionRegistry
 from fastserve.server import logs
 from fastserve.server.live import log_settings
 from fastserve.server.live.loop_settings import LoopSettings
+from fastserve.server.live.shared_regions import SharedRegions
 from fastserve.server.tracing.tracer import Tracer
 
 Record = Mapping[str, Any]
@@ -22,10 +24,18 @@ class LiveSettings:
     """
 
     def __init__(
-        self, tracer: Tracer, tell: Callable[[LoopSettings], asyncio.Future[None]]
+        self,
+        tracer: Tracer,
+        regions: SharedRegions | None,
+        tell: Callable[[LoopSettings], asyncio.Future[None]],
     ) -> None:
         self._tracer = tracer
+        self.regions = regions
         self._tell = tell
+
+    @property
+    def registry(self) -> RegionRegistry | None:
+        return self.regions.registry if self.regions else None
 
     async def change_log(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """What is logged and how, after the changes. Errors: INVALID_ARGUMENT; nothing changed."""
@@ -42,7 +52,8 @@ class LiveSettings:
         return self._tracer.shown(model)
 
     def tell(self) -> asyncio.Future[None]:
-        return self._tell(LoopSettings(logs.settings(), self._tracer.rates()))
+        regions = self.regions.regions() if self.regions else []
+        return self._tell(LoopSettings(logs.settings(), self._tracer.rates(), regions))
 
     def on_traces(self, records: Sequence[Record]) -> None:
         """What a loop has recorded."""

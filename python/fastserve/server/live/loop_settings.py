@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,10 +21,20 @@ class TraceRates:
 class LoopSettings:
     log: LogSettings
     trace: TraceRates
+    # Of shared memory: name, key, offset and size in bytes.
+    regions: Sequence[tuple[str, str, int, int]] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {"log": asdict(self.log), "trace": asdict(self.trace)}
+        return {
+            "log": asdict(self.log),
+            "trace": asdict(self.trace),
+            "regions": [list(region) for region in self.regions],
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> LoopSettings:
-        return cls(LogSettings(**value["log"]), TraceRates(**value["trace"]))
+        return cls(
+            LogSettings(**value["log"]),
+            TraceRates(**value["trace"]),
+            [(name, key, offset, size) for name, key, offset, size in value["regions"]],
+        )

@@ -27,6 +27,7 @@ from fastserve.errors import Error
 from fastserve.server import logs
 from fastserve.server.front_end import CutOff, FrontEnd
 from fastserve.server.live.loop_settings import LoopSettings
+from fastserve.server.live.shared_regions import SharedRegions
 from fastserve.server.loops.channel import Channel, Message
 from fastserve.server.loops.event_loop import loop_factory, set_switch_interval
 from fastserve.server.loops.tally import LoopStats
@@ -85,8 +86,14 @@ class Child:
         self._number = number
         self._serving_map = _core.ServingMap()
         self._loader = Loader(options.model_defaults)
+        self._regions = SharedRegions.of(options)
         self._front_end = FrontEnd(
-            options, self._serving_map, self._forward, self._loop, self._forward_traces
+            options,
+            self._serving_map,
+            self._forward,
+            self._loop,
+            self._forward_traces,
+            self._regions.registry if self._regions else None,
         )
         self._candidates: dict[tuple[str, int], Loaded] = {}  # Loaded, not yet published.
         self._loaded: dict[tuple[str, int], Loaded] = {}
@@ -153,6 +160,8 @@ class Child:
         settings = LoopSettings.from_json(message.fields)
         logs.apply(settings.log)
         self._front_end.configure(settings)
+        if self._regions is not None:
+            self._regions.follow(settings.regions)
         return {}
 
     def _forward_traces(self, records: Sequence[Mapping[str, Any]]) -> None:
@@ -246,6 +255,8 @@ class Child:
             query=request.query,
             headers=request.headers,
             peer=request.peer,
+            peer_uid=request.peer_uid,
+            may_share=request.may_share,
         )
 
     def _reply(self, message: Message) -> None:

@@ -72,6 +72,8 @@ class ForwardedRequest:
     headers: list[tuple[str, str]]
     body: bytes
     peer: str
+    peer_uid: int
+    may_share: bool
     reply: Any
 
     def respond(

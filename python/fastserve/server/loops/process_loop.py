@@ -239,5 +239,7 @@ class ProcessLoop:
             [(name, value) for name, value in fields["headers"]],
             message.body,
             fields["peer"],
+            fields["peer_uid"],
+            fields["may_share"],
             reply,
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastserve import _core
+from fastserve._core.memory import RegionRegistry
 from fastserve.config.options import Options
 from fastserve.errors import Error
 from fastserve.server import logs
@@ -33,6 +34,7 @@ class ThreadLoop:
         sockets: Sequence[socket.socket],
         on_control: Callable[[ForwardedRequest], None],
         on_traces: Callable[[Sequence[Mapping[str, Any]]], None] = lambda _: None,
+        regions: RegionRegistry | None = None,
     ) -> None:
         self._parent = asyncio.get_running_loop()
         self.number = number
@@ -44,6 +46,7 @@ class ThreadLoop:
         self._sockets = sockets
         self._on_control = on_control
         self._on_traces = on_traces
+        self._regions = regions
         self._started: asyncio.Future[None] = self._parent.create_future()
         self._waiting: set[asyncio.Future[Any]] = set()
         # Written by the thread before it says that it has started.
@@ -174,7 +177,12 @@ class ThreadLoop:
         self._loop = asyncio.get_running_loop()
         self._told_to_end = asyncio.Event()
         self._front_end = FrontEnd(
-            self._options, self._serving_map, self._forward, self._loop, self._forward_traces
+            self._options,
+            self._serving_map,
+            self._forward,
+            self._loop,
+            self._forward_traces,
+            self._regions,
         )
         self._parent.call_soon_threadsafe(self._started.set_result, None)
         await self._told_to_end.wait()
@@ -215,6 +223,8 @@ class ThreadLoop:
             request.headers,
             request.body,
             request.peer,
+            request.peer_uid,
+            request.may_share,
             reply,
         )
         self._parent.call_soon_threadsafe(self._on_control, forwarded)

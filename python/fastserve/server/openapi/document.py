@@ -28,6 +28,7 @@ _ABOUT = (
 _PARAMETERS = {
     "model": "The model's name, percent-encoded.",
     "version": "A version's number, or a label.",
+    "region": "The name of a region of shared memory, percent-encoded.",
 }
 _HEADERS = {
     "Inference-Header-Content-Length": (
@@ -70,6 +71,7 @@ def _operations(route: table.Route, offered: set[str]) -> Iterator[tuple[str, Sc
             continue
         where = "" if table.MODEL not in route.path else "_of_model"
         where = "_of_version" if table.VERSION in route.path else where
+        where = "_of_region" if table.REGION in route.path else where
         yield verb.lower(), _described(OPERATIONS[name], f"{name}{where}")
 
 
@@ -85,7 +87,7 @@ def _path_parameters(route: table.Route, models: list[Loaded]) -> Schema:
             "required": True,
             "description": about,
             "schema": {"type": "string", "minLength": 1},
-            **({"example": examples[name]} if examples else {}),
+            **({"example": examples[name]} if name in examples else {}),
         }
         for name, about in _PARAMETERS.items()
         if f"{{{name}}}" in route.path

@@ -35,7 +35,11 @@ class WrongVerb(Error):
 
 # What a page of another origin must not do unasked.
 CHANGES = frozenset(
-    ("log_set", "trace_set", "model_load", "model_unload", "model_labels", "model_rollback")
+    (
+        *("log_set", "trace_set", "model_load", "model_unload", "model_labels", "model_rollback"),
+        *("system_memory_register", "system_memory_unregister"),
+        *("cuda_memory_register", "cuda_memory_unregister"),
+    )
 )
 _SHOWN_MAX = 100
 

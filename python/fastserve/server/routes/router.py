@@ -40,6 +40,7 @@ from fastserve.server.routes.responses import (
 )
 from fastserve.server.routes.rpcs import RpcRoutes
 from fastserve.server.routes.settings import SettingsRoutes
+from fastserve.server.routes.shared_memory import SharedMemoryRoutes
 from fastserve.server.routes.statistics import Count, StatisticsRoutes
 
 # What the server does, in the names of the protocol; never what it does not do yet.
@@ -83,6 +84,7 @@ class Router:
         self._repository = RepositoryRoutes(manager, control, mode)
         self.statistics = StatisticsRoutes(count)
         self.settings = SettingsRoutes(live, self._model)
+        self.shared_memory = SharedMemoryRoutes(live)
         self._documents = DocumentRoutes(manager, lambda: {*self._now, *self._later})
         self._rpcs = RpcRoutes(self, self._repository)
         self._extensions = (
@@ -90,6 +92,7 @@ class Router:
             *(REPOSITORY_EXTENSIONS if mode == "explicit" else ()),
             *(("statistics",) if count is not None else ()),
             *(("trace", "logging") if live is not None else ()),
+            *(("system_shared_memory",) if self.shared_memory.is_on else ()),
         )
         self._strict_readiness = strict_readiness
         self._is_served = is_served
@@ -112,7 +115,7 @@ class Router:
             "openapi": lambda _, __, respond: self._documents.render(respond),
         }
         if live is not None:
-            self._later |= self.settings.operations()
+            self._later |= self.settings.operations() | self.shared_memory.operations()
         if render_debug is not None:
             self._later["debug"] = lambda request, _, respond: render_debug(request, respond)
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from fastserve.errors import Error
 from fastserve.server import logs
 from fastserve.server.routes.responses import INTERNAL, ControlRequest
+from fastserve.server.routes.shared_memory import client_of
 
 if TYPE_CHECKING:
     from fastserve.server.routes.repository import RepositoryRoutes
@@ -50,7 +51,7 @@ class RpcRoutes:
             if self._service is None:
                 made = await asyncio.to_thread(_make_service, self._router, self._repository)
                 self._service = self._service or made
-            body = await self._service.answer(request.path, request.body)
+            body = await self._service.answer(request.path, request.body, client_of(request))
         except Error as error:
             code, message = error.code, error.message
         except asyncio.CancelledError:

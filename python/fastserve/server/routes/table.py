@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-MODEL, VERSION = "{model}", "{version}"
+MODEL, VERSION, REGION = "{model}", "{version}", "{region}"
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,15 @@ def _of_models(word: str, **operations: str) -> Iterator[Route]:
     end = f"/{word}" if word else ""
     yield Route(f"/v2/models/{MODEL}{end}", operations)
     yield Route(f"/v2/models/{MODEL}/versions/{VERSION}{end}", operations)
+
+
+def _of_regions(kind: str) -> Iterator[Route]:
+    """Of one region of shared memory, and of all."""
+    root, one = f"/v2/{kind}sharedmemory", f"/v2/{kind}sharedmemory/region/{REGION}"
+    yield Route(f"{one}/register", {"POST": f"{kind}_memory_register"})
+    for path in (root, one):
+        yield Route(f"{path}/unregister", {"POST": f"{kind}_memory_unregister"})
+        yield Route(f"{path}/status", {"GET": f"{kind}_memory_status"})
 
 
 ROUTES = (
@@ -56,18 +65,20 @@ ROUTES = (
         Route(f"/v2/repository/models/{MODEL}/{word}", {"POST": f"model_{word}"})
         for word in ("load", "unload", "labels", "rollback")
     ),
+    *_of_regions("system"),
+    *_of_regions("cuda"),
     Route("/metrics", {"GET": "metrics"}),
     Route("/debug", {"GET": "debug"}),
     Route("/v2/openapi.json", {"GET": "openapi"}),
     Route("/docs", {"GET": "docs"}),
 )
-_FIXED = {route.path: route for route in ROUTES if MODEL not in route.path}
-_OF_MODELS = [route for route in ROUTES if MODEL in route.path]
+_FIXED = {route.path: route for route in ROUTES if "{" not in route.path}
+_PATTERNS = [route for route in ROUTES if "{" in route.path]
 # What may stand behind a model's name.
 MODEL_WORDS = sorted(
     {
         "/".join(route.segments[3:])
-        for route in _OF_MODELS
+        for route in _PATTERNS
         if route.path.startswith("/v2/models/") and VERSION not in route.path and route.segments[3:]
     }
 )
@@ -78,7 +89,7 @@ def find(path: str) -> tuple[Route, dict[str, str]] | None:
     if path in _FIXED:
         return _FIXED[path], {}
     segments = path.split("/")[1:]
-    for route in _OF_MODELS:
+    for route in _PATTERNS:
         values = _match(route.segments, segments)
         if values is not None:
             return route, values
@@ -92,7 +103,7 @@ def _match(wanted: tuple[str, ...], found: list[str]) -> dict[str, str] | None:
     for want, is_there in zip(wanted, found, strict=True):
         if want.startswith("{"):
             # No name is empty; a version may be, and is then the default one.
-            if not is_there and want == MODEL:
+            if not is_there and want != VERSION:
                 return None
             values[want[1:-1]] = is_there
         elif want != is_there:

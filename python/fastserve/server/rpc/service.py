@@ -6,6 +6,7 @@ Each says what the same request over HTTP says.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.json_format import ParseDict
@@ -14,8 +15,10 @@ from google.protobuf.message import DecodeError
 from fastserve.config.spelling import did_you_mean
 from fastserve.errors import Error, invalid, not_found
 from fastserve.rpc import descriptors
+from fastserve.server.live.shared_regions import Client
 from fastserve.server.routes.responses import NotServed
 from fastserve.server.rpc.reflection import reflect
+from fastserve.server.rpc.shared_memory import shared_memory_handlers
 
 if TYPE_CHECKING:
     from fastserve.server.routes.repository import RepositoryRoutes
@@ -51,6 +54,10 @@ class Service:
             "RepositoryModelLoad": self._repository_load,
             "RepositoryModelUnload": self._repository_unload,
         }
+        self._of_clients = {
+            f"/{descriptors.INFERENCE}/{name}": made
+            for name, made in shared_memory_handlers(router.shared_memory).items()
+        }
         self._handlers: dict[str, Handler] = {
             **{f"/{descriptors.INFERENCE}/{name}": made for name, made in inference.items()},
             f"/{descriptors.HEALTH}/Check": self._health_check,
@@ -59,9 +66,11 @@ class Service:
         }
         descriptors.methods()  # On this thread, so that no request waits for it.
 
-    async def answer(self, path: str, message: bytes) -> bytes:
+    async def answer(self, path: str, message: bytes, client: Client) -> bytes:
         """The response's message. Errors: UNIMPLEMENTED, INVALID_ARGUMENT, what the RPC says."""
         handler, classes = self._handlers.get(path), descriptors.methods().get(path)
+        if (of_clients := self._of_clients.get(path)) is not None:
+            handler = partial(of_clients, client)
         if handler is None or classes is None:
             raise _unimplemented(path, known=classes is not None)
         request, response = classes[0](), classes[1]()
@@ -188,9 +197,7 @@ async def _reflect(request: Any, response: Any) -> None:
 
 def _unimplemented(path: str, *, known: bool) -> Error:
     shown = path[:_PATH_CHARACTERS_MAX]
-    if "SharedMemory" in path and known:
-        why = "shared memory is not supported by this server; send tensors in the message"
-    elif known:
+    if known:
         why = "this server does not offer it"
     else:
         why = f"there is no such RPC{did_you_mean(shown, list(descriptors.methods()))}"

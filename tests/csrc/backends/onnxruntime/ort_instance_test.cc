@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <thread>
 
 #include "backends/onnxruntime/served_model.h"
@@ -139,6 +140,67 @@ TEST(OrtInstance, OutputIsNotCopiedAndOutlivesInstanceAndBackend) {
   }
   EXPECT_EQ(kept.As<float>(), (std::vector<float>{2, 3, 4, 5}));
   std::jthread([last = std::move(kept)]() mutable { last = {}; });
+}
+
+// More than KeptRun would copy anyway.
+constexpr int64_t kManyRows = 3000;
+
+BatchInput ManyFloats(float value) {
+  return Floats({kManyRows, 4}, std::vector<float>(kManyRows * 4, value));
+}
+
+// Bytes of a buffer from a line of 64 on.
+OutputPlace PlaceIn(const BufferRef& memory, size_t bytes, size_t offset = 0) {
+  const auto address = reinterpret_cast<uintptr_t>(memory->data());
+  return {memory->bytes().subspan((64 - address % 64) % 64 + offset, bytes), memory};
+}
+
+TEST(OrtInstance, OutputIsComputedWhereItIsWanted) {
+  FS_NEED_LIBRARY();
+  ServedModel model("add_mul");
+  const size_t bytes = kManyRows * 4 * sizeof(float);
+  const BufferRef memory = HeapBuffer(bytes + 128);
+  model.sink.places[1] = PlaceIn(memory, bytes + 64);
+  for (int run = 1; run <= 40; ++run) {
+    ASSERT_TRUE(model.Run({ManyFloats(3), ManyFloats(static_cast<float>(run))}).ok());
+    const Answer& placed = model.sink.answers[1];
+    EXPECT_EQ(placed.tensor.bytes.data(), model.sink.places[1].bytes.data());
+    EXPECT_EQ(placed.tensor.bytes.size(), bytes);
+    EXPECT_EQ(placed.owner.get(), memory.get());
+    EXPECT_EQ(placed.As<float>(), std::vector<float>(kManyRows * 4, 3.0F * run));
+    EXPECT_EQ(model.sink.answers[0].As<float>(), std::vector<float>(kManyRows * 4, 3.0F + run));
+  }
+}
+
+TEST(OrtInstance, APlaceThatDoesNotSuitIsLeftAlone) {
+  FS_NEED_LIBRARY();
+  ServedModel model("add_mul");
+  const size_t bytes = kManyRows * 4 * sizeof(float);
+  const BufferRef memory = HeapBuffer(bytes + 128);
+  for (const OutputPlace& place : {PlaceIn(memory, bytes - 1), PlaceIn(memory, bytes, 4)}) {
+    model.sink.places[0] = place;
+    ASSERT_TRUE(model.Run({ManyFloats(3), ManyFloats(4)}).ok());
+    EXPECT_NE(model.sink.answers[0].tensor.bytes.data(), place.bytes.data());
+    EXPECT_EQ(model.sink.answers[0].As<float>(), std::vector<float>(kManyRows * 4, 7));
+  }
+  model.sink.places[0] = PlaceIn(memory, bytes);
+  ASSERT_TRUE(model.Run({Floats({1, 4}, {1, 2, 3, 4}), Floats({1, 4}, {1, 1, 1, 1})}).ok());
+  EXPECT_NE(model.sink.answers[0].tensor.bytes.data(), model.sink.places[0].bytes.data())
+      << "small ones are copied";
+}
+
+// An output whose first dimension is not that of the inputs.
+TEST(OrtInstance, AnOutputOfAnotherShapeThanExpectedIsComputedAnew) {
+  FS_NEED_LIBRARY();
+  ServedModel model("gather");
+  const BufferRef memory = HeapBuffer(1 << 20);
+  model.sink.places[0] = PlaceIn(memory, (1 << 20) - 64);
+  const auto data = Floats({10'000, 2}, std::vector<float>(20'000, 7));
+  for (int run = 0; run < 3; ++run) {
+    ASSERT_TRUE(model.Run({data, InputOf(DataType::kInt64, {2}, std::string(16, '\0'))}).ok());
+    EXPECT_EQ(model.sink.answers[0].As<float>(), (std::vector<float>{7, 7, 7, 7}));
+    EXPECT_EQ(model.sink.responses, 1);
+  }
 }
 
 // The first output is the input itself, the second a constant of the session. Without an arena a

@@ -110,8 +110,13 @@ class KeepingSink : public OutputSink {
   BufferRef Allocate(size_t bytes) override {
     return bytes <= limit_bytes ? HeapBuffer(bytes) : BufferRef();
   }
+  OutputPlace PlaceFor(size_t index) override {
+    const auto found = places.find(index);
+    return found == places.end() ? OutputPlace() : found->second;
+  }
 
   std::map<size_t, Answer> answers;
+  std::map<size_t, OutputPlace> places;
   int responses = 0;
   size_t limit_bytes = 1 << 20;
 };

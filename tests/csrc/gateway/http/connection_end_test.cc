@@ -9,14 +9,14 @@
 namespace fastserve {
 namespace {
 
-constexpr GatewayOptions kOptions = {.body_bytes_max = 1000,
-                                     .in_flight_bytes_max = 2000,
-                                     .connections_max = 4,
-                                     .connections_per_client_max = 2,
-                                     .head_timeout = 10 * kSecond,
-                                     .body_timeout = 20 * kSecond,
-                                     .idle_timeout = 40 * kSecond,
-                                     .drain_grace = 5 * kSecond};
+const GatewayOptions kOptions = {.body_bytes_max = 1000,
+                                 .in_flight_bytes_max = 2000,
+                                 .connections_max = 4,
+                                 .connections_per_client_max = 2,
+                                 .head_timeout = 10 * kSecond,
+                                 .body_timeout = 20 * kSecond,
+                                 .idle_timeout = 40 * kSecond,
+                                 .drain_grace = 5 * kSecond};
 const std::string kUnfinished = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc";
 
 void ExpectOneEnd(const FakeLoop& loop, ConnectionEnd expected) {

@@ -13,7 +13,7 @@
 namespace fastserve {
 namespace {
 
-constexpr GatewayOptions kTimes = {.idle_timeout = 40 * kSecond, .access_log = true};
+const GatewayOptions kTimes = {.idle_timeout = 40 * kSecond, .access_log = true};
 
 // A model that answers once, waits at the gate, then answers again and ends with `end`.
 struct Streaming {

@@ -8,10 +8,10 @@
 namespace fastserve {
 namespace {
 
-constexpr GatewayOptions kTimes = {.head_timeout = 10 * kSecond,
-                                   .body_timeout = 20 * kSecond,
-                                   .idle_timeout = 40 * kSecond,
-                                   .access_log = true};
+const GatewayOptions kTimes = {.head_timeout = 10 * kSecond,
+                               .body_timeout = 20 * kSecond,
+                               .idle_timeout = 40 * kSecond,
+                               .access_log = true};
 // What a test does takes less.
 constexpr Nanos kMoment = 5 * kSecond;
 const std::string kUnfinished = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc";

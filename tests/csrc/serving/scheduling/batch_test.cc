@@ -7,41 +7,10 @@
 #include <utility>
 #include <vector>
 
-#include "serving/keeping_sink.h"
+#include "serving/scheduling/batch_rig.h"
 
 namespace fastserve {
 namespace {
-
-// One instance of an engine with a batch of its own.
-struct Rig {
-  explicit Rig(const std::shared_ptr<FakeBackend>& backend, bool has_batch_dimension = true,
-               SlabPool::Options memory = {})
-      : backend(backend),
-        pool(SlabPool::Create(memory)),
-        instance(*backend->NewInstance()),
-        batch({.signature = &backend->signature(),
-               .has_batch_dimension = has_batch_dimension,
-               .pool = pool.get(),
-               .stats = &stats}) {}
-
-  Batch::Outcome Run() { return batch.Run(*instance, NowNanos()); }
-  uint64_t failures() const {
-    return stats.failures[static_cast<size_t>(FailureReason::kBackend)].value();
-  }
-
-  std::shared_ptr<FakeBackend> backend;
-  std::unique_ptr<SlabPool> pool;
-  ServableStats stats;
-  std::unique_ptr<ModelInstance> instance;
-  KeepingSink sink;
-  Batch batch;
-};
-
-Status Echo(std::span<const BatchInput> inputs, int64_t, OutputSink& outputs) {
-  for (size_t i = 0; i < inputs.size(); ++i) outputs.Add(i, inputs[i].tensor, inputs[i].owner);
-  outputs.EndResponse();
-  return {};
-}
 
 TEST(Batch, LetsTheEngineReadASingleRequestWhereItLies) {
   Rig rig(FloatBackend(Echo));

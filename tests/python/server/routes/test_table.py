@@ -20,6 +20,9 @@ from fastserve.server.routes import table
         ("/v2/models/versions/versions/1", "model_metadata", {"model": "versions", "version": "1"}),
         ("/v2/trace/setting", "trace_get", {}),
         ("/v2/models/{model}/trace/setting", "trace_get", {"model": "{model}"}),
+        ("/v2/systemsharedmemory/status", "system_memory_status", {}),
+        ("/v2/systemsharedmemory/region/r/status", "system_memory_status", {"region": "r"}),
+        ("/v2/cudasharedmemory/region/r/status", "cuda_memory_status", {"region": "r"}),
     ],
 )
 def test_a_path_that_is_there(path, operation, values):
@@ -41,6 +44,9 @@ def test_a_path_that_is_there(path, operation, values):
         "/v2/models/m/versions/stats/x",
         "/v2/models/m/versions/1/trace/setting",
         "/v2/repository/models//load",
+        "/v2/systemsharedmemory/region//status",
+        "/v2/systemsharedmemory/region/a/b/status",
+        "/v2/systemsharedmemory/register",
     ],
 )
 def test_one_that_is_not(path):

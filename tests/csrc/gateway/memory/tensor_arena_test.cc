@@ -1,4 +1,4 @@
-#include "gateway/tensor_arena.h"
+#include "gateway/memory/tensor_arena.h"
 
 #include <gtest/gtest.h>
 

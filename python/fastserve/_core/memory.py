@@ -1,0 +1,3 @@
+"""The memory that clients share, under a name of its own: see memory.pyi."""
+
+from fastserve._core._core import RegionRegistry as RegionRegistry
