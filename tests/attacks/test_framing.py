@@ -156,7 +156,7 @@ SURVIVED = {
             b'{"inputs":[{"name":"x","shape":[1,1],"datatype":"INT32",'
             b'"parameters":{"shared_memory_region":"r","shared_memory_byte_size":4}}]}',
         ),
-        501,
+        404,
     ),
 }
 

@@ -187,14 +187,6 @@ def test_metadata_and_config(grpc_client, client):
         grpc_client.get_model_metadata("nothing")
 
 
-def test_what_is_not_there_yet_says_so(grpc_client):
-    with pytest.raises(InferenceServerException, match="shared memory is not supported") as caught:
-        grpc_client.get_system_shared_memory_status()
-    assert caught.value.status() == "StatusCode.UNIMPLEMENTED"
-    with pytest.raises(InferenceServerException, match="shared memory is not supported"):
-        grpc_client.register_system_shared_memory("r", "/r", 64)
-
-
 def test_the_repository(tmp_path: Path):
     models = Repository(tmp_path / "models")
     models.add_made("m", made.scaled(1))

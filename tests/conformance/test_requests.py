@@ -141,15 +141,15 @@ def test_unknown_fields_are_ignored(server):
 
 
 @pytest.mark.parametrize("side", ["inputs", "outputs"])
-def test_shared_memory_is_unimplemented(server, side):
+def test_a_region_that_nobody_registered_is_named(server, side):
     region = {"shared_memory_region": "r", "shared_memory_byte_size": 16}
     shared = {"name": "a", "shape": [1, 4], "datatype": "FP32", "parameters": region}
     request = {"inputs": [shared, PAIR[1]]}
     if side == "outputs":
         request = {"inputs": PAIR, "outputs": [{"name": "sum", "parameters": region}]}
     answer = server.post("add_mul", request)
-    assert answer.status == 501, answer
-    assert "shared memory" in answer.error
+    assert answer.status == 404, answer
+    assert "shared-memory region 'r'" in answer.error
 
 
 # -- Bodies ----------------------------------------------------------------------------------------

@@ -73,9 +73,7 @@ class Http2Stream : public ExchangeOwner, public ControlOwner {
   void Submit(Exchange* exchange);
   BodyReceiver NewBody() const { return {gateway().admission_, gateway().pool_}; }
   // Whether the client may share memory with us.
-  bool MayShare(const Http2Head& head) const {
-    return IsLocalClient(FindPeer(), head);
-  }
+  bool MayShare(const Http2Head& head) const { return IsLocalClient(FindPeer(), head); }
   ServableHandle FindServable(std::string_view model, std::string_view version) const {
     return gateway().serving_.Find(model, version);
   }
