@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.attacks.shared_memory import Memory, asked, infer, register, unregister, where
-from tests.served import Answer
+from tests.served import Answer, Repository, Server
 
 pytestmark = pytest.mark.usefixtures("no_region_is_left")
 NUMBERS = itertools.count()
@@ -91,6 +91,38 @@ def test_truncating_in_a_loop_harms_nobody(shared):
             thread.join()
     assert not bad, bad[:3]
     assert 200 in statuses
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+def test_memory_that_is_taken_away_while_its_request_runs_is_counted(tmp_path, loops):
+    models = Repository(tmp_path / "models")
+    models.add_identity("slow", delay_us=500_000)
+    x = {"name": "x", "shape": [4], "datatype": "FP32", "parameters": where("r", 16)}
+    y = {"name": "y", "parameters": where("r", 16, 4096)}
+    body = json.dumps({"inputs": [x], "outputs": [y]}).encode()
+    with Server(models.path, "--loops", str(loops)) as server, Memory(8192) as memory:
+        assert register(server, "r", memory.key, 0, 8192).status == 200
+        answers: list[Answer] = []
+        thread = threading.Thread(target=lambda: answers.append(infer(server, body, "slow")))
+        thread.start()
+        server.wait_for(
+            lambda: server.metrics().sum("fastserve_in_flight_requests") > 0,
+            lambda: "the request did not arrive",
+            5.0,
+        )
+        os.ftruncate(memory.fd, 0)
+        thread.join()
+        (answer,) = answers
+        assert answer.status == 400
+        assert "register it again" in answer.error
+        assert server.metrics().sum("fastserve_shared_memory_poisoned_total") == 1
+        os.ftruncate(memory.fd, 8192)
+        if loops == 1:  # Other processes have lost nothing.
+            assert infer(server, body, "slow").status == 400, "it is of no more use"
+        unregister(server)
+        assert register(server, "r", memory.key, 0, 8192).status == 200
+        assert infer(server, body, "slow").status == 200
+        unregister(server)
 
 
 def test_a_region_lives_as_long_as_its_requests(shared):

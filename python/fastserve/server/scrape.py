@@ -92,7 +92,7 @@ class Scraper:
                 "traces_lost": stats.gateway.get("trace_records_dropped", 0)
                 + (self._live.lost_traces() if self._live else 0),
             },
-            shared_memory=self._live.regions.registry.stats()
+            shared_memory=self._live.regions.counted(stats.gateway)
             if self._live and self._live.regions
             else {},
             connections=stats.connections,

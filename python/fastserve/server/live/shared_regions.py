@@ -10,7 +10,7 @@ whole list whenever it changes, and follow().
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from fastserve import _core
@@ -20,6 +20,8 @@ from fastserve.errors import Error, from_core
 from fastserve.server import logs
 from fastserve.server.sockets.peer_uid import uid_of_address
 
+# Of RegionRegistry.stats(): what each process counts for itself, since requests use them there.
+_OF_USE = ("retired", "poisoned")
 # Name, key, offset and size in bytes.
 Region = tuple[str, str, int, int]
 
@@ -79,6 +81,16 @@ class SharedRegions:
 
     def regions(self) -> list[Region]:
         return self.registry.regions()
+
+    def used(self) -> dict[str, int]:
+        """What happened to regions in use, for another process that has no part in it."""
+        stats = self.registry.stats()
+        return {f"regions_{key}": stats[key] for key in _OF_USE}
+
+    def counted(self, gateway: Mapping[str, int]) -> dict[str, int]:
+        """RegionRegistry.stats(), and with it what the loops of other processes say (used())."""
+        stats = self.registry.stats()
+        return {key: count + gateway.get(f"regions_{key}", 0) for key, count in stats.items()}
 
     def follow(self, regions: Collection[Region]) -> None:
         """Have these regions, and no others; one that cannot be had is logged."""

@@ -229,7 +229,7 @@ class Child:
     def _stats(self) -> LoopStats:
         stats = self._front_end.stats()
         return LoopStats(
-            stats.gateway,
+            {**stats.gateway, **(self._regions.used() if self._regions else {})},
             stats.connections,
             stats.in_flight,
             {version: self._loaded[version].servable.stats() for version in self._published},

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # What is there now, unlike what has happened since the start: it goes with its loop.
-GATEWAY_GAUGES = ("in_flight_bytes", "slab_bytes", "slab_bytes_free", "slabs")
+GATEWAY_GAUGES = ("in_flight_bytes", "slab_bytes", "slab_bytes_free", "slabs", "regions_retired")
 SERVABLE_GAUGES = ("queue_depth", "instances", "load", "expected_wait_ns")
 
 Version = tuple[str, int]

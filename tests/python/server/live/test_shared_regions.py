@@ -94,6 +94,18 @@ def test_an_object_of_another_user_is_not_opened_for_a_client(regions, memory):
     register(regions, stranger, "a", memory.name, 0, 1)
 
 
+def test_what_happened_in_another_process_is_counted(regions, memory):
+    register(regions, HERE, "a", memory.name, 0, 10)
+    own = regions.registry.stats()
+    assert (own["regions"], own["bytes"]) == (1, 10)
+    of_loop = {key: count + 3 for key, count in regions.used().items()}
+    assert sorted(of_loop) == ["regions_poisoned", "regions_retired"]
+    counted = regions.counted({**of_loop, "requests": 7})
+    assert counted["regions"] == 1
+    assert counted["poisoned"] == own["poisoned"] * 2 + 3
+    assert counted["retired"] == own["retired"] * 2 + 3
+
+
 def test_another_process_follows(regions, memory, capsys):
     child = SharedRegions.of(Options())
     assert child is not None
