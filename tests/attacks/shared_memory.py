@@ -1,22 +1,20 @@
 """A client's shared memory by hand: objects, registrations, and requests that refer to them."""
 
-import itertools
 import json
 import mmap
 import os
+import uuid
 from pathlib import Path
 from typing import Any, Self
 
 from tests.served import Answer, Server
-
-NUMBERS = itertools.count()
 
 
 class Memory:
     """A POSIX shared-memory object, and this process's view of it."""
 
     def __init__(self, size: int) -> None:
-        self.key = f"/fastserve-attack-{os.getpid()}-{next(NUMBERS)}"
+        self.key = f"/fastserve-attack-{uuid.uuid4().hex}"
         self.path = Path("/dev/shm") / self.key[1:]
         self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         os.ftruncate(self.fd, size)

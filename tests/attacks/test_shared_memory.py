@@ -2,6 +2,7 @@
 
 import json
 import os
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,9 @@ def test_a_key_names_an_object_of_shared_memory_alone(shared, key):
 
 
 def test_what_is_no_plain_object_is_refused(shared, tmp_path):
-    link, pipe = (Path(f"/dev/shm/fastserve-attack-{os.getpid()}-{n}") for n in ("link", "pipe"))
+    link, pipe = (
+        Path(f"/dev/shm/fastserve-attack-{uuid.uuid4().hex}-{n}") for n in ("link", "pipe")
+    )
     secret = tmp_path / "secret"
     secret.write_bytes(bytes(4096))
     try:

@@ -1,8 +1,7 @@
 """KServe's system shared-memory extension, through tritonclient and its utilities, unchanged."""
 
 import base64
-import itertools
-import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from tritonclient.utils import shared_memory as shm
 from tests.conformance import made
 from tests.served import Repository, Server
 
-NUMBERS = itertools.count()
 DTYPES = [np.float16, np.float32, np.float64, np.int8, np.uint8, np.int32, np.int64, np.uint64]
 TYPES = {np.dtype(t): n for t, n in zip(
     DTYPES, ["FP16", "FP32", "FP64", "INT8", "UINT8", "INT32", "INT64", "UINT64"], strict=True
@@ -60,7 +58,7 @@ def region(client: Any) -> Iterator[Any]:
     handles: list[Any] = []
 
     def make(name: str, size: int) -> Any:
-        key = f"/fastserve-test-{os.getpid()}-{next(NUMBERS)}"
+        key = f"/fastserve-test-{uuid.uuid4().hex}"
         handles.append(shm.create_shared_memory_region(name, key, size))
         client.register_system_shared_memory(name, key, size)
         return handles[-1]
@@ -213,7 +211,7 @@ def test_an_output_may_take_the_place_of_its_input(triton, client, region):
 def test_each_response_of_a_stream_is_written(served, region):
     sent = np.arange(5, dtype=np.float32)
     with tritonclient.grpc.InferenceServerClient(served.address) as client:
-        key = f"/fastserve-test-{os.getpid()}-{next(NUMBERS)}"
+        key = f"/fastserve-test-{uuid.uuid4().hex}"
         handle = shm.create_shared_memory_region("stream", key, 2 * sent.nbytes)
         try:
             client.register_system_shared_memory("stream", key, 2 * sent.nbytes)
@@ -274,7 +272,7 @@ def test_a_name_is_registered_once(triton, client, region):
 
 
 def test_a_part_of_an_object_is_registered(triton, client):
-    key = f"/fastserve-test-{os.getpid()}-{next(NUMBERS)}"
+    key = f"/fastserve-test-{uuid.uuid4().hex}"
     handle = shm.create_shared_memory_region("part", key, 1000)
     try:
         client.register_system_shared_memory("part", key, 900, 100)
@@ -329,7 +327,7 @@ def test_every_loop_has_the_region(triton, tmp_path: Path, kind):
     models = Repository(tmp_path / "models")
     models.add_identity("FP32", more="max_batch_size: 8")
     sent = np.arange(4, dtype=np.float32).reshape(1, 4)
-    key = f"/fastserve-test-{os.getpid()}-{next(NUMBERS)}"
+    key = f"/fastserve-test-{uuid.uuid4().hex}"
     handle = shm.create_shared_memory_region("r", key, sent.nbytes)
     try:
         with (

@@ -1,8 +1,7 @@
 // Equipment for memory that goes away: objects in /dev/shm that do not stay behind, bytes that
 // several threads touch at once, and a child to die in.
 //
-// Objects bear the process's number. One that a killed test left is removed by the next test
-// program that makes any.
+// What a killed test left is removed by a test program that makes any an hour later.
 #pragma once
 
 #include <dirent.h>
@@ -16,28 +15,31 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace fastserve {
 
 inline const std::string kObjectPrefix = "fastserve-test-";
 
+// Those of an hour ago belong to a test that was killed. Whether a process of their number lives
+// would say nothing: containers may share /dev/shm without sharing processes.
 inline void RemoveObjectsOfTheDead() {
+  const auto limit = std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
   for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
-    const std::string name = entry.path().filename();
-    if (!name.starts_with(kObjectPrefix)) continue;
-    const auto owner = static_cast<pid_t>(std::atoi(name.c_str() + kObjectPrefix.size()));
     std::error_code ignored;
-    if (owner > 0 && kill(owner, 0) != 0 && errno == ESRCH) {
+    if (entry.path().filename().native().starts_with(kObjectPrefix) &&
+        entry.last_write_time(ignored) < limit) {
       std::filesystem::remove(entry.path(), ignored);
     }
   }
@@ -47,8 +49,10 @@ inline void RemoveObjectsOfTheDead() {
 inline std::string NewKey() {
   static const bool is_swept = (RemoveObjectsOfTheDead(), true);
   (void)is_swept;
+  static const uint64_t mine = std::random_device()();
   static std::atomic<int> made{0};
-  return "/" + kObjectPrefix + std::to_string(getpid()) + "-" + std::to_string(++made);
+  return "/" + kObjectPrefix + std::to_string(mine) + "-" + std::to_string(getpid()) + "-" +
+         std::to_string(++made);
 }
 
 // What a client makes.

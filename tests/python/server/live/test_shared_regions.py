@@ -1,6 +1,6 @@
 import asyncio
-import itertools
 import os
+import uuid
 from collections.abc import Iterator
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any
@@ -11,14 +11,13 @@ from fastserve.config.options import Options
 from fastserve.errors import Error
 from fastserve.server.live.shared_regions import Client, SharedRegions
 
-NUMBERS = itertools.count()
 HERE = Client(may_share=True, peer="unix", uid=os.getuid())
 ELSEWHERE = Client(may_share=False, peer="192.0.2.1:5")
 
 
 @pytest.fixture
 def memory() -> Iterator[SharedMemory]:
-    made = SharedMemory(f"fastserve-regions-{os.getpid()}-{next(NUMBERS)}", create=True, size=4096)
+    made = SharedMemory(f"fastserve-regions-{uuid.uuid4().hex}", create=True, size=4096)
     yield made
     made.close()
     made.unlink()
