@@ -31,11 +31,10 @@ from fastserve.server import logs
 from fastserve.server.routes.bodies import json_object
 from fastserve.server.routes.events import EventRoutes
 from fastserve.server.routes.responses import (
-    INTERNAL,
     ControlRequest,
+    Later,
     Respond,
     Response,
-    error_response,
     json_response,
 )
 
@@ -110,7 +109,7 @@ class RepositoryRoutes:
         self._control = control
         self._mode = mode
         self._events = EventRoutes(manager.events)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._later = Later()
 
     def verb(self, path: str) -> str | None:
         """What a path takes; None if it is none of these."""
@@ -123,9 +122,7 @@ class RepositoryRoutes:
         if request.path == EVENTS:
             self._events.render(request.query, respond)
             return
-        task = asyncio.get_running_loop().create_task(self._render(request, respond))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._later.begin(self._answer(request), respond)
 
     def end_waiting(self) -> None:
         """Nobody may wait for what happens next: this server ends."""
@@ -140,24 +137,13 @@ class RepositoryRoutes:
         entries = [entry for model in models for entry in _entries(model)]
         return [one for one in entries if not only_ready or one.get("state") == "READY"]
 
-    async def _render(self, request: ControlRequest, respond: Respond) -> None:
-        try:
-            body = await _body(request.body)
-            found = _action(request.path)
-            if found is not None:
-                shown = await self.act(*found, body)
-                more = {"name": found[0], **shown} if shown else None
-                respond(json_response(200, more) if more else Response(200))
-                return
-            respond(json_response(200, await self.fresh_index(body)))
-        except Error as error:
-            respond(error_response(error.http_status, error.message))
-        except asyncio.CancelledError:
-            respond(error_response(503, "the server is ending"))
-            raise
-        except Exception:  # noqa: BLE001 It is answered and logged.
-            logs.LOGGER.exception("POST %s failed", request.path)
-            respond(error_response(500, INTERNAL))
+    async def _answer(self, request: ControlRequest) -> Response:
+        body = await _body(request.body)
+        found = _action(request.path)
+        if found is None:
+            return json_response(200, await self.fresh_index(body))
+        shown = await self.act(*found, body)
+        return json_response(200, {"name": found[0], **shown}) if shown else Response(200)
 
     async def fresh_index(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         """The index, with what is in the repository now. Errors: INVALID_ARGUMENT."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fastserve.errors import Error
+from fastserve.server import logs
 
 INTERNAL = "internal error; the server's log has the details"
 # A model that loads may be there in a moment; one that failed waits for a person.
@@ -59,6 +61,34 @@ class NotServed(Error):
     def __init__(self, what: str, reason: str, retry_after_s: int) -> None:
         super().__init__("UNAVAILABLE", f"{what} is not served: {reason}")
         self.retry_after_s = retry_after_s
+
+
+class Later:
+    """Answers that take a while. Whatever goes wrong is answered; what nobody expected is logged.
+
+    Threads: the loop's.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, work: Coroutine[Any, Any, Response], respond: Respond) -> None:
+        task = asyncio.get_running_loop().create_task(_answer(work, respond))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _answer(work: Coroutine[Any, Any, Response], respond: Respond) -> None:
+    try:
+        respond(await work)
+    except Error as error:
+        respond(error_response(error.http_status, error.message))
+    except asyncio.CancelledError:
+        respond(error_response(503, "the server is ending"))
+        raise
+    except Exception:  # noqa: BLE001 It is answered and logged.
+        logs.LOGGER.exception("a request failed")
+        respond(error_response(500, INTERNAL))
 
 
 def json_response(status: int, value: Any, *headers: tuple[str, str]) -> Response:

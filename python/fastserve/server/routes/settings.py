@@ -9,19 +9,17 @@ A POST changes what it names, all of it or nothing, and answers as GET would aft
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastserve.errors import Error, invalid
-from fastserve.server import logs
 from fastserve.server.live.live_settings import LiveSettings
 from fastserve.server.routes.bodies import json_object
 from fastserve.server.routes.responses import (
-    INTERNAL,
     ControlRequest,
+    Later,
     Respond,
-    error_response,
+    Response,
     json_response,
 )
 
@@ -36,7 +34,7 @@ class SettingsRoutes:
     def __init__(self, live: LiveSettings | None, find_model: Callable[[str], object]) -> None:
         self._live = live
         self._find_model = find_model
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._later = Later()
 
     def operations(self) -> dict[str, Operation]:
         """Each answers some time later: when every event loop goes by what was changed."""
@@ -67,18 +65,10 @@ class SettingsRoutes:
         return await live.change_trace(model, changes)
 
     def _begin(self, work: Coroutine[Any, Any, dict[str, Any]], respond: Respond) -> None:
-        task = asyncio.get_running_loop().create_task(self._answer(work, respond))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        async def shown() -> Response:
+            return json_response(200, await work)
 
-    async def _answer(self, work: Coroutine[Any, Any, dict[str, Any]], respond: Respond) -> None:
-        try:
-            respond(json_response(200, await work))
-        except Error as error:
-            respond(error_response(error.http_status, error.message))
-        except Exception:  # noqa: BLE001 It is answered and logged.
-            logs.LOGGER.exception("a setting failed")
-            respond(error_response(500, INTERNAL))
+        self._later.begin(shown(), respond)
 
     def _required(self) -> LiveSettings:
         if self._live is None:

@@ -11,23 +11,20 @@ Over gRPC the same functions are asked. System and CUDA memory share one set of 
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastserve.errors import Error, invalid, not_found
-from fastserve.server import logs
 from fastserve.server.live.live_settings import LiveSettings
 from fastserve.server.live.shared_regions import Client, SharedRegions, check
 from fastserve.server.routes.bodies import json_object
 from fastserve.server.routes.responses import (
-    INTERNAL,
     ControlRequest,
+    Later,
     Respond,
     Response,
-    error_response,
     json_response,
 )
 
@@ -42,7 +39,7 @@ class SharedMemoryRoutes:
 
     def __init__(self, live: LiveSettings | None) -> None:
         self._live = live
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._later = Later()
 
     @property
     def is_on(self) -> bool:
@@ -54,7 +51,7 @@ class SharedMemoryRoutes:
                 await work(request, name)
                 return Response(200)
 
-            return lambda request, of, respond: self._begin(
+            return lambda request, of, respond: self._later.begin(
                 run(request, of.get("region", "")), respond
             )
 
@@ -171,23 +168,6 @@ class SharedMemoryRoutes:
         respond: Respond,
     ) -> None:
         respond(json_response(200, status(of.get("region", ""))))
-
-    def _begin(self, work: Coroutine[Any, Any, Response], respond: Respond) -> None:
-        task = asyncio.get_running_loop().create_task(self._answer(work, respond))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, work: Coroutine[Any, Any, Response], respond: Respond) -> None:
-        try:
-            respond(await work)
-        except Error as error:
-            respond(error_response(error.http_status, error.message))
-        except asyncio.CancelledError:
-            respond(error_response(503, "the server is ending"))
-            raise
-        except Exception:  # noqa: BLE001 It is answered and logged.
-            logs.LOGGER.exception("registering shared memory failed")
-            respond(error_response(500, INTERNAL))
 
 
 def client_of(request: ControlRequest) -> Client:
