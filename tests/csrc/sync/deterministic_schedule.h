@@ -141,6 +141,9 @@ class DeterministicAtom {
   T fetch_or(T bits, std::memory_order) {
     return Change([bits](T old) { return old | bits; });
   }
+  T fetch_and(T bits, std::memory_order) {
+    return Change([bits](T old) { return old & bits; });
+  }
   T fetch_add(T more, std::memory_order) {
     return Change([more](T old) { return static_cast<T>(old + more); });
   }
