@@ -48,7 +48,7 @@ Status CheckKey(std::string_view key) {
   return {};
 }
 
-// Why shm_open or mmap failed.
+// Why opening or mapping failed.
 Status SystemError(std::string_view what, std::string_view key, int error) {
   switch (error) {
     case ENOENT:
