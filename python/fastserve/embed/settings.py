@@ -66,7 +66,8 @@ _OF_LOGS = ("log_format", "log_level")
 _OF_PROCESSES = (
     "model_control", "load_model", "poll_interval", "transition", "state_file",
     "loops", "loop_kind", "reuse_port", "debug_endpoint", "grpc_port", "metrics_port",
-    "triton_ports", "trace_file", "trace_level", "trace_rate", "max_trace_bytes",
+    "triton_ports", "shared_memory", "max_shared_regions",
+    "trace_file", "trace_level", "trace_rate", "max_trace_bytes",
 )  # fmt: skip
 SERVER_KEYS = tuple(s.key for s in SETTINGS if s.key not in (*_OF_LOGS, *_OF_PROCESSES))
 MODEL_KEYS = tuple(s.key for s in SETTINGS if s.field in MODEL_FIELDS)
