@@ -31,17 +31,10 @@ void Register(RegionRegistry& registry, std::string_view name, std::string_view 
   Check(status);
 }
 
-// Names and keys need not be UTF-8; whoever registered them gets them back.
-py::str Text(std::string_view text) {
-  return py::reinterpret_steal<py::str>(
-      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "surrogateescape"));
-}
-
 py::list List(const RegionRegistry& registry) {
   py::list made;
   for (const RegionInfo& region : registry.List()) {
-    made.append(
-        py::make_tuple(Text(region.name), Text(region.key), region.offset, region.byte_size));
+    made.append(py::make_tuple(region.name, region.key, region.offset, region.byte_size));
   }
   return made;
 }

@@ -81,7 +81,18 @@ def test_an_object_that_is_not_there_is_named(shared):
     assert "fastserve-nobody" in answer.error
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"{}", b'{"key": 1}', b'{"key": "/a"}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"{}",
+        b'{"key": 1}',
+        b'{"key": "/a"}',
+        b'{"key": "\\ud800", "byte_size": 1}',
+    ],
+)
 def test_a_registration_that_is_none_is_refused(shared, body):
     answer = shared.request("POST", "/v2/systemsharedmemory/region/x/register", body)
     assert answer.status == 400

@@ -46,6 +46,9 @@ def test_who_came_through_another_may_share_nothing(shared, memory, lines):
         with Wire(shared.port) as wire:
             wire.send(head(f"POST {path} HTTP/1.1", *lines, length) + body)
             assert wire.read().status == 403
+    with Wire(shared.port) as wire:
+        wire.send(head("GET /v2/systemsharedmemory/status HTTP/1.1", *lines))
+        assert wire.read().status == 403
     assert infer(shared, asked(where("r", 16))).status == 200
 
 

@@ -1,4 +1,5 @@
 // Inputs and outputs in shared memory, over REST.
+#include "protocol/expect_range.h"
 #include "protocol/kserve_rest.h"
 #include "protocol/kserve_rest_fixture.h"
 
@@ -27,14 +28,6 @@ class KserveRestSharedMemory : public KserveRest {
 
 constexpr std::string_view kRange =
     R"("shared_memory_region":"r","shared_memory_offset":64,"shared_memory_byte_size":12)";
-
-void ExpectRange(const SharedMemoryRange& range, std::string_view region, uint64_t offset,
-                 uint64_t bytes) {
-  EXPECT_TRUE(range.is_set());
-  EXPECT_EQ(range.region, region);
-  EXPECT_EQ(range.offset, offset);
-  EXPECT_EQ(range.bytes, bytes);
-}
 
 TEST_F(KserveRestSharedMemory, AnInputHasARangeAndNoBytes) {
   ExpectOk(Decode(Input(kRange)));

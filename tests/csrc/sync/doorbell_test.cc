@@ -7,20 +7,12 @@
 
 #include <new>
 
+#include "sync/counting_futex.h"
 #include "sync/deterministic_schedule.h"
 #include "sync/spsc_ring.h"
 
 namespace fastserve {
 namespace {
-
-// All that a test can see of a futex, without a kernel.
-struct CountingFutex {
-  using Word = std::atomic<uint32_t>;
-  static void Wait(Word&, uint32_t, Nanos) { ++waits; }
-  static void WakeAll(Word&) { ++wakes; }
-  static inline int waits = 0;
-  static inline int wakes = 0;
-};
 
 TEST(Doorbell, WakesNobodyWhoDoesNotSleep) {
   CountingFutex::waits = CountingFutex::wakes = 0;

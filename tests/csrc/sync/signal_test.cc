@@ -5,20 +5,12 @@
 #include <thread>
 #include <vector>
 
+#include "sync/counting_futex.h"
 #include "sync/deterministic_schedule.h"
 #include "sync/mpsc_queue.h"
 
 namespace fastserve {
 namespace {
-
-// All that a test can see of a futex, without a kernel.
-struct CountingFutex {
-  using Word = std::atomic<uint32_t>;
-  static void Wait(Word&, uint32_t, Nanos) { ++waits; }
-  static void WakeAll(Word&) { ++wakes; }
-  static inline int waits = 0;
-  static inline int wakes = 0;
-};
 
 TEST(Signal, MakesNoSystemCallWhenNobodyMayWait) {
   CountingFutex::waits = CountingFutex::wakes = 0;

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fastserve import _core
 from fastserve._core.memory import RegionRegistry
 from fastserve.config.options import Options
-from fastserve.errors import Error, from_core
+from fastserve.errors import Error, from_core, one_line
 from fastserve.server import logs
 from fastserve.server.sockets.peer_uid import uid_of_address
 
@@ -56,12 +56,21 @@ class SharedRegions:
         # Both open files, and mapping may take long on a machine that is short of memory.
         await asyncio.to_thread(self._register, client, name, key, offset, byte_size)
         logs.info(
-            f"shared memory: region '{name}' is {byte_size} bytes of '{key}' from {offset} on",
+            one_line(
+                f"shared memory: region '{name}' is {byte_size} bytes of '{key}' from {offset} on"
+            ),
             {"event": "region_registered", "region": name, "key": key, "bytes": byte_size},
         )
 
     def _register(self, client: Client, name: str, key: str, offset: int, byte_size: int) -> None:
         uid = client.uid if client.uid >= 0 else uid_of_address(client.peer)
+        if uid < 0:
+            # It may have closed its connection on purpose, so that nobody can tell who it is.
+            raise Error(
+                "PERMISSION_DENIED",
+                f"region '{name}': the client's user is not known; keep the connection open until"
+                " the answer is there, or use the server's --unix-socket",
+            )
         try:
             self.registry.register(name, key, offset, byte_size, uid)
         except _core.CoreError as error:
@@ -74,8 +83,9 @@ class SharedRegions:
             self.registry.unregister(name)
         else:
             self.registry.unregister_all()
+        which = f"region '{name}' was" if name else "all regions were"
         logs.info(
-            f"shared memory: {f'region {name!r} was' if name else 'all regions were'} unregistered",
+            one_line(f"shared memory: {which} unregistered"),
             {"event": "region_unregistered", "region": name},
         )
 

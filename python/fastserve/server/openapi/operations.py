@@ -91,9 +91,24 @@ _LOG = {
 _LOG_EXAMPLE = {"log_info": True, "log_verbose_level": 0}
 _TRACE_EXAMPLE = {"trace_level": ["TIMESTAMPS"], "trace_rate": "100", "trace_count": "1000"}
 
-_REGION = _object(name=_TEXT, key=_TEXT, offset=_NUMBER, byte_size=_NUMBER)
-_CUDA_REGION = _object(name=_TEXT, device_id=_NUMBER, byte_size=_NUMBER)
-_NO_REGION = {404: "There is no such region."}
+
+def _of_regions(
+    kind: str, summary: str, *, body: Schema, example: Any, shown: Schema
+) -> dict[str, Operation]:
+    """Of one kind of shared memory."""
+    tag, errors = "shared memory", FOREIGN | {404: "There is no such region."}
+    return {
+        f"{kind}_memory_register": Operation(
+            tag, summary, body=body, example=example, needs_body=True, errors=errors
+        ),
+        f"{kind}_memory_unregister": Operation(
+            tag, "Forget a region, or all of them.", errors=FOREIGN
+        ),
+        f"{kind}_memory_status": Operation(
+            tag, "Which regions there are.", {"type": "array", "items": shown}, errors=errors
+        ),
+    }
+
 
 OPERATIONS = {
     "index": Operation("server", "What is here.", ANY_OBJECT),
@@ -204,40 +219,6 @@ OPERATIONS = {
         needs_body=True,
         errors=NOT_FOUND | FOREIGN,
     ),
-    "system_memory_register": Operation(
-        "shared memory",
-        "Let requests refer to a part of a POSIX shared-memory object of this machine.",
-        body=_object(key=_TEXT, offset=_NUMBER, byte_size=_NUMBER),
-        example={"key": "/tensors", "offset": 0, "byte_size": 4096},
-        needs_body=True,
-        errors=_NO_REGION | FOREIGN,
-    ),
-    "system_memory_unregister": Operation(
-        "shared memory", "Forget a region, or all of them.", errors=FOREIGN
-    ),
-    "system_memory_status": Operation(
-        "shared memory",
-        "Which regions there are.",
-        {"type": "array", "items": _REGION},
-        errors=_NO_REGION | FOREIGN,
-    ),
-    "cuda_memory_register": Operation(
-        "shared memory",
-        "Let requests refer to memory of a GPU.",
-        body=_object(raw_handle=_object(b64=_TEXT), device_id=_NUMBER, byte_size=_NUMBER),
-        example={"raw_handle": {"b64": "A" * 86 + "=="}, "device_id": 0, "byte_size": 4096},
-        needs_body=True,
-        errors=FOREIGN,
-    ),
-    "cuda_memory_unregister": Operation(
-        "shared memory", "Forget a region, or all of them.", errors=FOREIGN
-    ),
-    "cuda_memory_status": Operation(
-        "shared memory",
-        "Which regions there are.",
-        {"type": "array", "items": _CUDA_REGION},
-        errors=_NO_REGION | FOREIGN,
-    ),
     "model_rollback": Operation(
         "repository",
         "Serve the version before, or the one that is named, by default.",
@@ -245,5 +226,19 @@ OPERATIONS = {
         body={"type": "object", "properties": {"version": _NUMBER}},
         example={},
         errors=NOT_FOUND | FOREIGN,
+    ),
+    **_of_regions(
+        "system",
+        "Let requests refer to a part of a POSIX shared-memory object of this machine.",
+        body=_object(key=_TEXT, offset=_NUMBER, byte_size=_NUMBER),
+        example={"key": "/tensors", "offset": 0, "byte_size": 4096},
+        shown=_object(name=_TEXT, key=_TEXT, offset=_NUMBER, byte_size=_NUMBER),
+    ),
+    **_of_regions(
+        "cuda",
+        "Let requests refer to memory of a GPU.",
+        body=_object(raw_handle=_object(b64=_TEXT), device_id=_NUMBER, byte_size=_NUMBER),
+        example={"raw_handle": {"b64": "A" * 86 + "=="}, "device_id": 0, "byte_size": 4096},
+        shown=_object(name=_TEXT, device_id=_NUMBER, byte_size=_NUMBER),
     ),
 }

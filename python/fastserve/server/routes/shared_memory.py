@@ -46,42 +46,47 @@ class SharedMemoryRoutes:
         return self._live is not None and self._live.regions is not None
 
     def operations(self) -> dict[str, Operation]:
-        def done(work: Callable[[ControlRequest, str], Coroutine[Any, Any, None]]) -> Operation:
-            async def run(request: ControlRequest, name: str) -> Response:
-                await work(request, name)
+        def done(work: Callable[[Client, str, bytes], Coroutine[Any, Any, None]]) -> Operation:
+            async def run(client: Client, name: str, body: bytes) -> Response:
+                await work(client, name, body)
                 return Response(200)
 
+            # Who asks is known while the connection is there: now.
             return lambda request, of, respond: self._later.begin(
-                run(request, of.get("region", "")), respond
+                run(client_of(request), of.get("region", ""), request.body), respond
             )
 
-        async def register(request: ControlRequest, name: str) -> None:
-            body = _body(request.body)
+        def shown(status: Callable[[Client, str], list[dict[str, Any]]]) -> Operation:
+            return lambda request, of, respond: respond(
+                json_response(200, status(client_of(request), of.get("region", "")))
+            )
+
+        async def register(client: Client, name: str, text: bytes) -> None:
+            body = _body(text)
             await self.register(
-                client_of(request), name, _text(body, "key"), _size(body, "offset", 0),
+                client, name, _text(body, "key"), _size(body, "offset", 0),
                 _size(body, "byte_size"),
             )  # fmt: skip
 
-        async def register_cuda(request: ControlRequest, name: str) -> None:
-            body = _body(request.body)
+        async def register_cuda(client: Client, name: str, text: bytes) -> None:
+            body = _body(text)
             await self.register_cuda(
-                client_of(request), name, _handle(body), _size(body, "device_id"),
-                _size(body, "byte_size"),
-            )  # fmt: skip
+                client, name, _handle(body), _size(body, "device_id"), _size(body, "byte_size")
+            )
 
-        async def unregister(request: ControlRequest, name: str) -> None:
-            await self.unregister(client_of(request), name)
+        async def unregister(client: Client, name: str, _: bytes) -> None:
+            await self.unregister(client, name)
 
-        async def unregister_cuda(request: ControlRequest, name: str) -> None:
-            self.unregister_cuda(client_of(request), name)
+        async def unregister_cuda(client: Client, name: str, _: bytes) -> None:
+            self.unregister_cuda(client, name)
 
         return {
             "system_memory_register": done(register),
             "system_memory_unregister": done(unregister),
-            "system_memory_status": lambda _, of, respond: self._show(self.status, of, respond),
+            "system_memory_status": shown(self.status),
             "cuda_memory_register": done(register_cuda),
             "cuda_memory_unregister": done(unregister_cuda),
-            "cuda_memory_status": lambda _, of, respond: self._show(self.cuda_status, of, respond),
+            "cuda_memory_status": shown(self.cuda_status),
         }
 
     # Over HTTP and gRPC alike.
@@ -98,12 +103,14 @@ class SharedMemoryRoutes:
         self._required().unregister(client, name)
         await self._tell()
 
-    def status(self, name: str) -> list[dict[str, Any]]:
-        """Of one region, or of all without a name. Errors: NOT_FOUND."""
+    def status(self, client: Client, name: str) -> list[dict[str, Any]]:
+        """Of one region, or of all without a name. Errors: NOT_FOUND, PERMISSION_DENIED."""
+        regions = self._required()
+        check(client)
         keys = ("name", "key", "offset", "byte_size")
         found = [
             dict(zip(keys, region, strict=True))
-            for region in self._required().regions()
+            for region in regions.regions()
             if name in ("", region[0])
         ]
         if name and not found:
@@ -139,9 +146,10 @@ class SharedMemoryRoutes:
         self._required()
         check(client)
 
-    def cuda_status(self, name: str) -> list[dict[str, Any]]:
+    def cuda_status(self, client: Client, name: str) -> list[dict[str, Any]]:
         """As status()."""
         self._required()
+        check(client)
         if name:
             raise not_found(f"there is no CUDA shared-memory region '{name}'")
         return []
@@ -161,14 +169,6 @@ class SharedMemoryRoutes:
         assert self._live is not None
         await self._live.tell()
 
-    def _show(
-        self,
-        status: Callable[[str], list[dict[str, Any]]],
-        of: dict[str, str],
-        respond: Respond,
-    ) -> None:
-        respond(json_response(200, status(of.get("region", ""))))
-
 
 def client_of(request: ControlRequest) -> Client:
     """Who asks."""
@@ -186,6 +186,8 @@ def _text(body: dict[str, Any], key: str) -> str:
     value = body.get(key)
     if not isinstance(value, str):
         raise invalid(f"{key}: expected a string, found {_shown(value)}")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise invalid(f"{key}: expected text, found {_shown(value)}, which has half a character")
     return value
 
 

@@ -22,8 +22,8 @@ def shared_memory_handlers(routes: SharedMemoryRoutes) -> Mapping[str, ClientHan
     async def unregister(client: Client, request: Any, _: Any) -> None:
         await routes.unregister(client, request.name)
 
-    async def status(_: Client, request: Any, response: Any) -> None:
-        for region in routes.status(request.name):
+    async def status(client: Client, request: Any, response: Any) -> None:
+        for region in routes.status(client, request.name):
             _fill(response.regions[region["name"]], region)
 
     async def register_cuda(client: Client, request: Any, _: Any) -> None:
@@ -36,8 +36,8 @@ def shared_memory_handlers(routes: SharedMemoryRoutes) -> Mapping[str, ClientHan
     async def unregister_cuda(client: Client, request: Any, _: Any) -> None:
         routes.unregister_cuda(client, request.name)
 
-    async def status_cuda(_: Client, request: Any, response: Any) -> None:
-        for region in routes.cuda_status(request.name):
+    async def status_cuda(client: Client, request: Any, response: Any) -> None:
+        for region in routes.cuda_status(client, request.name):
             _fill(response.regions[region["name"]], region)
 
     return {

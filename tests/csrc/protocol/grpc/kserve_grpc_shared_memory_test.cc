@@ -1,6 +1,7 @@
 // Inputs and outputs in shared memory, over gRPC.
 #include <limits>
 
+#include "protocol/expect_range.h"
 #include "protocol/grpc/kserve_grpc_fixture.h"
 
 namespace fastserve {
@@ -37,14 +38,6 @@ std::string MemoryInput(std::initializer_list<std::string> entries, std::string_
 }
 std::string MemoryOutput(std::initializer_list<std::string> entries) {
   return Bytes(6, Bytes(1, "y") + Parameters(2, entries));
-}
-
-void ExpectRange(const SharedMemoryRange& range, std::string_view region, uint64_t offset,
-                 uint64_t bytes) {
-  EXPECT_TRUE(range.is_set());
-  EXPECT_EQ(range.region, region);
-  EXPECT_EQ(range.offset, offset);
-  EXPECT_EQ(range.bytes, bytes);
 }
 
 using KserveGrpcSharedMemory = KserveGrpc;

@@ -105,6 +105,23 @@ def test_what_happened_in_another_process_is_counted(regions, memory):
     assert counted["retired"] == own["retired"] * 2 + 3
 
 
+@pytest.mark.parametrize("peer", ["", "unix", "127.0.0.1:1"])
+def test_a_client_that_nobody_knows_registers_nothing(regions, memory, peer):
+    """Who closes its connection at once must not be taken for this process's own user."""
+    with pytest.raises(Error, match="user is not known") as refused:
+        register(regions, Client(may_share=True, peer=peer), "a", memory.name, 0, 1)
+    assert refused.value.code == "PERMISSION_DENIED"
+    assert regions.regions() == []
+
+
+def test_names_stay_on_one_line_of_the_log(regions, memory, caplog):
+    caplog.set_level("INFO", "fastserve")
+    register(regions, HERE, "a\nb", memory.name, 0, 1)
+    regions.unregister(HERE, "a\nb")
+    assert [record.getMessage().count("\\n") for record in caplog.records] == [1, 1]
+    assert not any("\n" in record.getMessage() for record in caplog.records)
+
+
 def test_another_process_follows(regions, memory, capsys):
     child = SharedRegions.of(Options())
     assert child is not None
