@@ -21,6 +21,7 @@ CPP_FLOORS = {
     "device": 2,
     "protocol": 2,
     "memory": 3,
+    "channel": 4,
     "serving": 4,
     "gateway": 5,
     "client": 5,
