@@ -16,10 +16,11 @@ namespace fastserve {
 
 enum class DescriptorKind : uint32_t {
   // Client to server.
-  kInfer = 1,     // A request: its message is at `offset`, of `bytes`.
+  kInfer = 1,     // A request with one response: its message is at `offset`, of `bytes`.
   kDescribe = 2,  // What the model takes and gives is asked: the same.
   kCancel = 3,    // Nobody waits for `request` any more.
-  kRelease = 4,   // The response that came at `offset` is read, and whatever lies with it.
+  kRelease = 4,   // What came at `offset` is read, and whatever lies with it.
+  kStream = 5,    // As kInfer, with any number of responses.
   // Server to client.
   kResponse =
       16,      // A response of `request`, its message at `offset`; not the last thing said of it.

@@ -100,6 +100,7 @@ class Servable {
   std::span<const TensorSpec> inputs() const { return inputs_; }
   std::span<const ServedOutput> outputs() const { return outputs_; }
   bool has_batch_dimension() const { return options_.max_batch_size > 0; }
+  int64_t max_batch_size() const { return options_.max_batch_size; }
 
   // Runs zeros, so that the engine has allocated and the cost of a run is known. A model that fails
   // on zeros is not to blame: failures are not reported.

@@ -5,24 +5,10 @@
 #include <string_view>
 #include <utility>
 
+#include "gateway/memory/may_change.h"
+
 namespace fastserve {
 namespace {
-
-// Whether nothing but arithmetic depends on the elements. Integers may be indices (whose bounds an
-// engine checks once and which it reads again), counts or conditions, and strings have lengths.
-bool MayChangeWhileRead(DataType type) {
-  switch (type) {
-    case DataType::kFp16:
-    case DataType::kBf16:
-    case DataType::kFp32:
-    case DataType::kFp64:
-    case DataType::kUint8:  // Pixels; engines index with 32 bits and more.
-    case DataType::kInt8:
-      return true;
-    default:
-      return false;
-  }
-}
 
 bool Overlap(std::span<const std::byte> a, std::span<const std::byte> b) {
   return !a.empty() && !b.empty() && a.data() < b.data() + b.size() &&

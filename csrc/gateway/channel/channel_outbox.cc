@@ -1,0 +1,437 @@
+#include "gateway/channel/channel_outbox.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <utility>
+
+namespace fastserve {
+namespace {
+
+// Larger ones are copied while others may speak.
+constexpr size_t kCopiedUnderMutexMax = size_t{16} << 10;
+
+constexpr size_t RoundUp(size_t bytes) {
+  constexpr size_t kTo = ChannelLayout::kAlignment;
+  return (bytes + kTo - 1) / kTo * kTo;
+}
+
+// Of which this thread is to ring the bell later.
+thread_local ChannelOutbox* quiet = nullptr;
+thread_local bool has_spoken = false;
+
+size_t BytesOf(std::span<const ResponseOutput> outputs) {
+  size_t bytes = 0;
+  for (const ResponseOutput& output : outputs) bytes += output.tensor.bytes.size();
+  return bytes;
+}
+
+void AddOnce(const ServableHandle& servable, std::vector<ServableHandle>* all) {
+  if (servable && std::ranges::find(*all, servable) == all->end()) all->push_back(servable);
+}
+
+}  // namespace
+
+ChannelOutbox::QuietScope::QuietScope(ChannelOutbox& outbox) : outbox_(outbox) {
+  quiet = &outbox;
+  has_spoken = false;
+}
+
+ChannelOutbox::QuietScope::~QuietScope() {
+  quiet = nullptr;
+  if (has_spoken) outbox_.Ring();
+}
+
+ChannelOutbox::ChannelOutbox(std::span<std::byte> segment, ChannelHead& head, EventFd event_fd,
+                             ChannelStats& stats)
+    : segment_(segment),
+      layout_(ChannelLayout::For(segment.size())),
+      head_(head),
+      event_fd_(std::move(event_fd)),
+      stats_(stats),
+      responses_(head.responses.TakeProducer()),
+      heap_(layout_.server_heap.bytes),
+      places_(kChannelSlots) {}
+
+// ------------------------------------------------------------------------------------------------
+// What is open.
+
+ChannelOutbox::Place* ChannelOutbox::Find(uint64_t number) {
+  Place& place = places_[number % kChannelSlots];
+  return place.number == number && number != kNobody ? &place : nullptr;
+}
+
+bool ChannelOutbox::Open(uint64_t number) {
+  const MutexLock lock(mutex_);
+  Place& place = places_[number % kChannelSlots];
+  if (place.number != kNobody || number == kNobody || is_closed_) return false;
+  place.number = number;
+  ++open_;
+  stats_.in_flight.fetch_add(1, std::memory_order_relaxed);
+  stats_.requests.Add();
+  return true;
+}
+
+void ChannelOutbox::Attach(uint64_t number, ChannelExchange* exchange) {
+  const MutexLock lock(mutex_);
+  if (Place* const place = Find(number)) place->exchange = exchange;
+}
+
+void ChannelOutbox::CloseNumber(uint64_t number, Code code) {
+  Place* const place = Find(number);
+  *place = {};
+  --open_;
+  stats_.in_flight.fetch_sub(1, std::memory_order_relaxed);
+  stats_.ends[static_cast<size_t>(code)].Add();
+}
+
+size_t ChannelOutbox::open() const {
+  const MutexLock lock(mutex_);
+  return open_;
+}
+
+bool ChannelOutbox::has_failed() const {
+  const MutexLock lock(mutex_);
+  return has_failed_;
+}
+
+ServableHandle ChannelOutbox::Cancel(uint64_t number) {
+  ServableHandle servable;
+  {
+    const MutexLock lock(mutex_);
+    const Place* const place = Find(number);
+    if (place == nullptr) return nullptr;
+    if (place->exchange != nullptr) {
+      place->exchange->request.cancelled.store(true, std::memory_order_relaxed);
+      servable = place->exchange->servable;
+    }
+    EndNow(number, MakeStatus(Code::kCancelled, "the client has cancelled the request"));
+  }
+  Ring();
+  return servable;
+}
+
+std::vector<ServableHandle> ChannelOutbox::ServablesOfLate(Nanos now) {
+  std::vector<ServableHandle> servables;
+  const MutexLock lock(mutex_);
+  for (const Place& place : places_) {
+    if (place.exchange == nullptr || place.exchange->request.deadline_ns >= now) continue;
+    AddOnce(place.exchange->servable, &servables);
+  }
+  return servables;
+}
+
+Nanos ChannelOutbox::EndLate(Nanos now) {
+  Nanos earliest = kNever;
+  bool any = false;
+  {
+    const MutexLock lock(mutex_);
+    for (Place& place : places_) {
+      if (place.exchange == nullptr) continue;
+      const Nanos deadline = place.exchange->request.deadline_ns;
+      if (deadline >= now) {
+        earliest = std::min(earliest, deadline);
+        continue;
+      }
+      place.exchange->request.cancelled.store(true, std::memory_order_relaxed);
+      const std::string& model = place.exchange->servable->name();
+      any = true;
+      EndNow(place.number,
+             MakeStatus(Code::kDeadlineExceeded, "model '", model,
+                        "' was still at work on the request when its deadline passed"));
+    }
+  }
+  if (any) Ring();
+  return earliest;
+}
+
+std::vector<ServableHandle> ChannelOutbox::Close() {
+  std::vector<ServableHandle> servables;
+  std::deque<Waiting> dropped;  // Outside of the mutex: outputs may be anybody's.
+  const MutexLock lock(mutex_);
+  is_closed_ = true;
+  for (const Place& place : places_) {
+    if (place.number == kNobody) continue;
+    if (place.exchange != nullptr) {
+      place.exchange->request.cancelled.store(true, std::memory_order_relaxed);
+      AddOnce(place.exchange->servable, &servables);
+    }
+    CloseNumber(place.number, Code::kCancelled);
+  }
+  dropped.swap(waiting_);
+  waiting_bytes_ = 0;
+  return servables;
+}
+
+// ------------------------------------------------------------------------------------------------
+// The heap.
+
+bool ChannelOutbox::PlaceMessage(size_t spare_bytes, Descriptor* out, uint64_t* spare) {
+  const size_t message_bytes = MessageBytes(message_);
+  const std::optional<size_t> block = heap_.Allocate(RoundUp(message_bytes) + spare_bytes);
+  if (!block) return false;
+  out->offset = layout_.server_heap.begin + *block;
+  out->bytes = message_bytes;
+  *spare = out->offset + RoundUp(message_bytes);
+  return true;
+}
+
+bool ChannelOutbox::PlaceResponse(const SaidResponse& said, Descriptor* out) {
+  message_.Clear();
+  message_.model = said.servable->name();
+  message_.version = said.servable->version_text();
+  message_.id = said.id;
+  copies_.clear();
+  size_t bytes = 0;
+  for (const size_t wanted : said.wanted) {
+    const ServedOutput& served = said.servable->outputs()[wanted];
+    const Tensor& tensor = said.outputs[served.index].tensor;
+    ChannelTensor& placed = message_.tensors.emplace_back();
+    placed.name = served.spec.name;
+    placed.type = tensor.type;
+    placed.shape = tensor.shape;
+    placed.bytes = tensor.bytes.size();
+    const std::byte* const begin = segment_.data();
+    const bool is_inside = tensor.bytes.data() >= begin + layout_.client_heap.begin &&
+                           tensor.bytes.data() < begin + layout_.server_heap.begin;
+    placed.offset = is_inside ? static_cast<uint64_t>(tensor.bytes.data() - begin) : 0;
+    // An alias of rows that are not aligned is copied as well: clients read 64 bytes at a time.
+    if (is_inside && placed.offset % ChannelLayout::kAlignment == 0) continue;
+    placed.offset = 0;
+    copies_.push_back({{}, tensor.bytes});
+    bytes += RoundUp(placed.bytes);
+  }
+  uint64_t next = 0;
+  if (!PlaceMessage(bytes, out, &next)) return false;
+  size_t copied = 0;
+  for (ChannelTensor& placed : message_.tensors) {
+    if (placed.offset != 0) continue;
+    placed.offset = next;
+    copies_[copied++].to = segment_.subspan(next, placed.bytes);
+    next += RoundUp(placed.bytes);
+  }
+  WriteMessage(message_, segment_.subspan(out->offset, out->bytes));
+  return true;
+}
+
+void ChannelOutbox::Free(const Descriptor& descriptor) {
+  if (descriptor.bytes == 0) return;
+  static_cast<void>(heap_.Free(descriptor.offset - layout_.server_heap.begin));
+}
+
+bool ChannelOutbox::Release(uint64_t offset) {
+  const MutexLock lock(mutex_);
+  if (!layout_.server_heap.Contains(offset, 1)) return false;
+  return heap_.Free(offset - layout_.server_heap.begin);
+}
+
+// ------------------------------------------------------------------------------------------------
+// What is said.
+
+void ChannelOutbox::Ring() noexcept {
+  if (quiet == this) {
+    has_spoken = true;
+  } else if (head_.client.Ring()) {
+    event_fd_.Signal();
+  }
+}
+
+void ChannelOutbox::Push(const Descriptor& descriptor) {
+  if (descriptor.kind != DescriptorKind::kEnd) stats_.responses.Add();
+  if (descriptor.kind != DescriptorKind::kResponse) {
+    CloseNumber(descriptor.request, static_cast<Code>(descriptor.code));
+  }
+  if (waiting_.empty() && responses_.TryPush(descriptor)) return;
+  waiting_.emplace_back().descriptor = descriptor;
+}
+
+Descriptor ChannelOutbox::EndOf(uint64_t number, const Status& status) {
+  Descriptor end{};
+  end.kind = DescriptorKind::kEnd;
+  end.code = static_cast<uint32_t>(status.code());
+  end.request = number;
+  const std::string& text = status.message();
+  if (text.empty()) return end;
+  // Without room there is the code alone.
+  const std::optional<size_t> block = heap_.Allocate(text.size());
+  if (!block) return end;
+  end.offset = layout_.server_heap.begin + *block;
+  end.bytes = text.size();
+  std::memcpy(segment_.data() + end.offset, text.data(), text.size());
+  return end;
+}
+
+void ChannelOutbox::EndNow(uint64_t number, const Status& status) { Push(EndOf(number, status)); }
+
+void ChannelOutbox::SayEnd(uint64_t number, const Status& status) noexcept {
+  try {
+    const MutexLock lock(mutex_);
+    Place* const place = Find(number);
+    if (place == nullptr) return;
+    place->exchange = nullptr;
+    if (HasWaiting(number)) {
+      Waiting& waiting = waiting_.emplace_back();
+      waiting.descriptor = EndOf(number, status);
+      waiting.closes = true;
+    } else {
+      EndNow(number, status);
+    }
+  } catch (const std::bad_alloc&) {
+    const MutexLock lock(mutex_);
+    has_failed_ = true;
+  }
+  Ring();
+}
+
+bool ChannelOutbox::HasWaiting(uint64_t number) const {
+  return std::ranges::any_of(waiting_, [&](const Waiting& waiting) {
+    return waiting.descriptor.request == number && !waiting.is_placed;
+  });
+}
+
+void ChannelOutbox::SayDescription(uint64_t number, const ChannelMessage& message) {
+  {
+    const MutexLock lock(mutex_);
+    if (!IsOpen(number)) return;
+    Descriptor descriptor{};
+    descriptor.kind = DescriptorKind::kLast;
+    descriptor.request = number;
+    message_ = message;
+    uint64_t spare = 0;
+    if (PlaceMessage(0, &descriptor, &spare)) {
+      WriteMessage(message_, segment_.subspan(descriptor.offset, descriptor.bytes));
+      Push(descriptor);
+    } else {
+      EndNow(number, ResourceExhausted("no room for the description: release responses first"));
+    }
+  }
+  Ring();
+}
+
+void ChannelOutbox::SayResponse(const SaidResponse& said) {
+  Descriptor descriptor{};
+  descriptor.kind = said.last ? DescriptorKind::kLast : DescriptorKind::kResponse;
+  descriptor.request = said.number;
+  std::vector<Copy> copies;
+  {
+    const MutexLock lock(mutex_);
+    if (!IsOpen(said.number)) return;
+    if (!waiting_.empty() || !PlaceResponse(said, &descriptor)) {
+      Wait(said);
+      return;
+    }
+    size_t bytes = 0;
+    for (const Copy& copy : copies_) bytes += copy.from.size();
+    if (bytes <= kCopiedUnderMutexMax) {
+      for (const Copy& copy : copies_) std::ranges::copy(copy.from, copy.to.begin());
+      Push(descriptor);
+    } else {
+      copies.swap(copies_);
+    }
+  }
+  if (!copies.empty()) {
+    for (const Copy& copy : copies) std::memcpy(copy.to.data(), copy.from.data(), copy.from.size());
+    const MutexLock lock(mutex_);
+    copies_.swap(copies);
+    if (IsOpen(said.number)) {
+      Push(descriptor);
+    } else {
+      Free(descriptor);
+    }
+  }
+  Ring();
+}
+
+// ------------------------------------------------------------------------------------------------
+// What waits.
+
+void ChannelOutbox::Wait(const SaidResponse& said) {
+  const size_t bytes = BytesOf(said.outputs);
+  if (bytes > layout_.server_heap.bytes / 2) {
+    return EndNow(said.number,
+                  ResourceExhausted("the response has ", bytes, " bytes, more than half of the ",
+                                    layout_.server_heap.bytes,
+                                    " that the shared segment has for responses; connect with a "
+                                    "larger segment"));
+  }
+  if (waiting_bytes_ + bytes > layout_.server_heap.bytes || waiting_.size() >= kWaitingMax) {
+    return EndNow(said.number,
+                  ResourceExhausted("no room for a response of ", bytes, " bytes: ",
+                                    heap_.bytes_in_use(), " of ", layout_.server_heap.bytes,
+                                    " bytes are held by responses that were not released, and ",
+                                    waiting_bytes_, " wait"));
+  }
+  Waiting waiting;
+  waiting.descriptor.kind = said.last ? DescriptorKind::kLast : DescriptorKind::kResponse;
+  waiting.descriptor.request = said.number;
+  waiting.is_placed = false;
+  waiting.since = NowNanos();
+  waiting.servable = said.servable;
+  waiting.id = said.id;
+  waiting.wanted.assign(said.wanted.begin(), said.wanted.end());
+  for (ResponseOutput& output : said.outputs) waiting.outputs.push_back(std::move(output));
+  waiting.bytes = bytes;
+  waiting_.push_back(std::move(waiting));
+  waiting_bytes_ += bytes;
+  if (said.last) Find(said.number)->exchange = nullptr;
+}
+
+bool ChannelOutbox::FlushFront(Nanos now) {
+  Waiting& front = waiting_.front();
+  Descriptor& descriptor = front.descriptor;
+  if (front.closes) {
+    if (!IsOpen(descriptor.request)) {
+      Free(descriptor);
+      return true;
+    }
+    CloseNumber(descriptor.request, static_cast<Code>(descriptor.code));
+    front.closes = false;
+  }
+  if (front.is_placed) return responses_.TryPush(descriptor);
+  // Its request may have ended meanwhile.
+  if (!IsOpen(descriptor.request)) return true;
+  const SaidResponse said{.number = descriptor.request,
+                          .last = descriptor.kind == DescriptorKind::kLast,
+                          .servable = front.servable,
+                          .id = front.id,
+                          .wanted = front.wanted,
+                          .outputs = front.outputs};
+  if (PlaceResponse(said, &descriptor)) {
+    for (const Copy& copy : copies_) std::ranges::copy(copy.from, copy.to.begin());
+  } else if (now - front.since < kPatience) {
+    return false;
+  } else {
+    const Place* const place = Find(descriptor.request);
+    if (place->exchange != nullptr) {
+      place->exchange->request.cancelled.store(true, std::memory_order_relaxed);
+    }
+    descriptor = EndOf(descriptor.request,
+                       ResourceExhausted("no room for a response of ", front.bytes, " bytes for ",
+                                         kPatience / kSecond, " s: release responses sooner"));
+  }
+  front.is_placed = true;
+  waiting_bytes_ -= std::exchange(front.bytes, 0);
+  if (descriptor.kind != DescriptorKind::kEnd) stats_.responses.Add();
+  if (descriptor.kind != DescriptorKind::kResponse) {
+    CloseNumber(descriptor.request, static_cast<Code>(descriptor.code));
+  }
+  return responses_.TryPush(descriptor);
+}
+
+bool ChannelOutbox::Flush(Nanos now) {
+  bool any = false;
+  bool is_waiting = false;
+  {
+    const MutexLock lock(mutex_);
+    while (!waiting_.empty() && FlushFront(now)) {
+      waiting_bytes_ -= waiting_.front().bytes;
+      waiting_.pop_front();
+      any = true;
+    }
+    is_waiting = !waiting_.empty();
+  }
+  if (any) Ring();
+  return is_waiting;
+}
+
+}  // namespace fastserve
