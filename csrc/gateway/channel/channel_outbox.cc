@@ -26,6 +26,16 @@ size_t BytesOf(std::span<const ResponseOutput> outputs) {
   return bytes;
 }
 
+size_t BytesOf(const std::vector<ChannelCopy>& copies) {
+  size_t bytes = 0;
+  for (const ChannelCopy& copy : copies) bytes += copy.from.size();
+  return bytes;
+}
+
+void Make(const std::vector<ChannelCopy>& copies) {
+  for (const ChannelCopy& copy : copies) std::ranges::copy(copy.from, copy.to.begin());
+}
+
 void AddOnce(const ServableHandle& servable, std::vector<ServableHandle>* all) {
   if (servable && std::ranges::find(*all, servable) == all->end()) all->push_back(servable);
 }
@@ -241,7 +251,9 @@ void ChannelOutbox::Push(const Descriptor& descriptor) {
   if (descriptor.kind != DescriptorKind::kResponse) {
     CloseNumber(descriptor.request, static_cast<Code>(descriptor.code));
   }
-  if (waiting_.empty() && responses_.TryPush(descriptor)) return;
+  // What waits for room in the heap may be overtaken; what waits for the ring may not.
+  const bool is_ring_full = std::ranges::any_of(waiting_, &Waiting::is_placed);
+  if (!is_ring_full && responses_.TryPush(descriptor)) return;
   waiting_.emplace_back().descriptor = descriptor;
 }
 
@@ -312,25 +324,21 @@ void ChannelOutbox::SayResponse(const SaidResponse& said) {
   Descriptor descriptor{};
   descriptor.kind = said.last ? DescriptorKind::kLast : DescriptorKind::kResponse;
   descriptor.request = said.number;
-  std::vector<Copy> copies;
+  std::vector<ChannelCopy> copies;
   {
     const MutexLock lock(mutex_);
     if (!IsOpen(said.number)) return;
     if (!waiting_.empty() || !PlaceResponse(said, &descriptor)) {
       Wait(said);
-      return;
-    }
-    size_t bytes = 0;
-    for (const Copy& copy : copies_) bytes += copy.from.size();
-    if (bytes <= kCopiedUnderMutexMax) {
-      for (const Copy& copy : copies_) std::ranges::copy(copy.from, copy.to.begin());
+    } else if (BytesOf(copies_) <= kCopiedUnderMutexMax) {
+      Make(copies_);
       Push(descriptor);
     } else {
       copies.swap(copies_);
     }
   }
   if (!copies.empty()) {
-    for (const Copy& copy : copies) std::memcpy(copy.to.data(), copy.from.data(), copy.from.size());
+    Make(copies);
     const MutexLock lock(mutex_);
     copies_.swap(copies);
     if (IsOpen(said.number)) {
@@ -397,7 +405,7 @@ bool ChannelOutbox::FlushFront(Nanos now) {
                           .wanted = front.wanted,
                           .outputs = front.outputs};
   if (PlaceResponse(said, &descriptor)) {
-    for (const Copy& copy : copies_) std::ranges::copy(copy.from, copy.to.begin());
+    Make(copies_);
   } else if (now - front.since < kPatience) {
     return false;
   } else {

@@ -54,6 +54,12 @@ struct SaidResponse {
   std::span<ResponseOutput> outputs;
 };
 
+// Bytes on their way to the segment.
+struct ChannelCopy {
+  std::span<std::byte> to;
+  std::span<const std::byte> from;
+};
+
 class ChannelOutbox {
  public:
   static constexpr Nanos kPatience = 5 * kSecond;
@@ -113,11 +119,6 @@ class ChannelOutbox {
     uint64_t number = kNobody;
     ChannelExchange* exchange = nullptr;
   };
-  // Bytes on their way to the segment.
-  struct Copy {
-    std::span<std::byte> to;
-    std::span<const std::byte> from;
-  };
   // Something that found no room. Its descriptor is made already, or its outputs are here.
   struct Waiting {
     Descriptor descriptor;
@@ -164,7 +165,7 @@ class ChannelOutbox {
   size_t waiting_bytes_ FS_GUARDED_BY(mutex_) = 0;
   // Scratch, for the capacity.
   ChannelMessage message_ FS_GUARDED_BY(mutex_);
-  std::vector<Copy> copies_ FS_GUARDED_BY(mutex_);
+  std::vector<ChannelCopy> copies_ FS_GUARDED_BY(mutex_);
 };
 
 }  // namespace fastserve

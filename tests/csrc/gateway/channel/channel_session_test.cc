@@ -20,7 +20,7 @@ TEST_F(ChannelSessionTest, AnswersWithTheBytesOfTheInputWhereTheEngineDoes) {
   RawChannel client(address_);
   ASSERT_TRUE(client.status().ok()) << client.status().message();
   for (uint64_t request = 0; request < 5; ++request) {
-    client.Push(client.Write(client.FloatsMessage({7, 8}), request));
+    client.Ask(request, {7, 8});
     const std::optional<Descriptor> last = client.Pop();
     ASSERT_TRUE(last);
     EXPECT_EQ(last->kind, DescriptorKind::kLast);
@@ -30,7 +30,7 @@ TEST_F(ChannelSessionTest, AnswersWithTheBytesOfTheInputWhereTheEngineDoes) {
     EXPECT_EQ(response.version, "1");
     ASSERT_EQ(response.tensors.size(), 1u);
     EXPECT_EQ(response.tensors[0].name, "y");
-    EXPECT_EQ(response.tensors[0].offset, client.layout().client_heap.begin + RawChannel::kInputAt);
+    EXPECT_EQ(response.tensors[0].offset, client.PlaceOf(request) + RawChannel::kFloatsAt);
     client.Release(*last);
   }
 }
@@ -39,7 +39,7 @@ TEST_F(ChannelSessionTest, PutsOutputsIntoItsOwnHalf) {
   Publish(FloatBackend());
   Listen();
   RawChannel client(address_);
-  client.Push(client.Write(client.FloatsMessage({7, 8}), 3));
+  client.Ask(3, {7, 8});
   const std::optional<Descriptor> last = client.Pop();
   ASSERT_TRUE(last);
   ASSERT_EQ(last->kind, DescriptorKind::kLast);
@@ -52,7 +52,7 @@ TEST_F(ChannelSessionTest, SaysWhatIsWrong) {
   Publish(EchoBackend());
   Listen();
   RawChannel client(address_);
-  ChannelMessage message = client.FloatsMessage();
+  ChannelMessage message = client.FloatsMessage(1);
   message.model = "other";
   client.Push(client.Write(message, 1));
   std::optional<Descriptor> end = client.Pop();
@@ -62,7 +62,7 @@ TEST_F(ChannelSessionTest, SaysWhatIsWrong) {
   EXPECT_EQ(client.TextOf(*end), "model 'other' is not served");
   client.Release(*end);
 
-  message = client.FloatsMessage();
+  message = client.FloatsMessage(1);
   message.tensors[0].offset = client.layout().server_heap.begin;
   client.Push(client.Write(message, 1));
   end = client.Pop();
@@ -96,19 +96,16 @@ TEST_F(ChannelSessionTest, CancelsAndEndsTheLateWhileTheEngineRuns) {
   Publish(GatedBackend(gate));
   Listen();
   RawChannel client(address_);
-  client.Push(client.Write(client.FloatsMessage(), 0));
+  client.Ask(0);
   gate->AwaitWaiting(1);
-  Descriptor late = client.Write(client.FloatsMessage(), 1);
+  Descriptor late = client.Write(client.FloatsMessage(1), 1);
   late.deadline_ns = NowNanos() + 20 * kMillisecond;
   client.Push(late);
   std::optional<Descriptor> end = client.Pop();
   ASSERT_TRUE(end);
   EXPECT_EQ(end->request, 1u);
   EXPECT_EQ(end->code, static_cast<uint32_t>(Code::kDeadlineExceeded));
-  Descriptor cancel{};
-  cancel.kind = DescriptorKind::kCancel;
-  cancel.request = 0;
-  client.Push(cancel);
+  client.Cancel(0);
   end = client.Pop();
   ASSERT_TRUE(end);
   EXPECT_EQ(end->request, 0u);
@@ -116,7 +113,7 @@ TEST_F(ChannelSessionTest, CancelsAndEndsTheLateWhileTheEngineRuns) {
   EXPECT_EQ(listener_->in_flight(), 0u);
   gate->Open();
   // The slots are free, and what the engine gave to those is nobody's.
-  client.Push(client.Write(client.FloatsMessage(), 0));
+  client.Ask(0);
   end = client.Pop();
   ASSERT_TRUE(end);
   EXPECT_EQ(end->kind, DescriptorKind::kLast);

@@ -41,12 +41,19 @@ class RawChannel {
   ChannelLayout layout() const { return ChannelLayout::For(bytes().size()); }
   void Leave() { socket_.Close(); }
 
-  // Puts a message at an offset of the client's heap, and says so.
-  Descriptor Write(const ChannelMessage& message, uint64_t request, size_t at = 0) {
+  // Each request has a place of its own in the client's heap, for its message and its floats.
+  static constexpr size_t kPlaceBytes = 1024;
+  static constexpr size_t kFloatsAt = 512;
+  uint64_t PlaceOf(uint64_t request) const {
+    return layout().client_heap.begin + request % 64 * kPlaceBytes;
+  }
+
+  // Puts a message into the request's place, and says so.
+  Descriptor Write(const ChannelMessage& message, uint64_t request) {
     Descriptor descriptor{};
     descriptor.kind = DescriptorKind::kInfer;
     descriptor.request = request;
-    descriptor.offset = layout().client_heap.begin + at;
+    descriptor.offset = PlaceOf(request);
     descriptor.bytes = MessageBytes(message);
     descriptor.deadline_ns = kNever;
     WriteMessage(message, bytes().subspan(descriptor.offset, descriptor.bytes));
@@ -88,10 +95,9 @@ class RawChannel {
     return message;
   }
 
-  // A request to "m" whose input "x" is two floats at kInputAt of the client's heap.
-  static constexpr size_t kInputAt = size_t{8} << 10;
-  ChannelMessage FloatsMessage(std::array<float, 2> values = {1, 2}) const {
-    const uint64_t at = layout().client_heap.begin + kInputAt;
+  // A request to "m" whose input "x" is two floats.
+  ChannelMessage FloatsMessage(uint64_t request, std::array<float, 2> values = {1, 2}) const {
+    const uint64_t at = PlaceOf(request) + kFloatsAt;
     std::memcpy(bytes().data() + at, values.data(), sizeof values);
     ChannelMessage message;
     message.model = "m";
@@ -101,6 +107,18 @@ class RawChannel {
                                .offset = at,
                                .bytes = sizeof values});
     return message;
+  }
+  void Ask(uint64_t request, std::array<float, 2> values = {1, 2},
+           DescriptorKind kind = DescriptorKind::kInfer) {
+    Descriptor asked = Write(FloatsMessage(request, values), request);
+    asked.kind = kind;
+    Push(asked);
+  }
+  void Cancel(uint64_t request) {
+    Descriptor cancel{};
+    cancel.kind = DescriptorKind::kCancel;
+    cancel.request = request;
+    Push(cancel);
   }
   std::array<float, 2> FloatsAt(uint64_t offset) const {
     std::array<float, 2> values;

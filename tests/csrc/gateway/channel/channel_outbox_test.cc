@@ -1,0 +1,189 @@
+#include "gateway/channel/channel_outbox.h"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <string>
+#include <vector>
+
+#include "gateway/channel/raw_channel.h"
+
+namespace fastserve {
+namespace {
+
+// What a server says, seen through a client.
+class ChannelOutboxTest : public ChannelTest {
+ protected:
+  static constexpr size_t kSegmentBytes = ChannelLayout::kSegmentBytesMin + (size_t{256} << 10);
+
+  // A model whose answer to [[a, b]] is `responses` times `floats` floats, all of them a.
+  void PublishStreaming(size_t responses, int64_t floats) {
+    const auto run = [responses, floats](std::span<const BatchInput> inputs, int64_t,
+                                         OutputSink& outputs) -> Status {
+      float value = 0;
+      std::memcpy(&value, inputs[0].tensor.bytes.data(), sizeof value);
+      const std::vector<float> values(static_cast<size_t>(floats), value);
+      for (size_t i = 0; i < responses; ++i) {
+        Emit(outputs, 0, DataType::kFp32, {1, floats}, RawBytes(values));
+        outputs.EndResponse();
+      }
+      return {};
+    };
+    Publish(std::make_shared<FakeBackend>(std::vector{Spec("x", DataType::kFp32, {-1, 2})},
+                                          std::vector{Spec("y", DataType::kFp32, {-1, -1})}, run),
+            Named("m", 1));
+  }
+  static void Ask(RawChannel& client, uint64_t request,
+                  DescriptorKind kind = DescriptorKind::kInfer) {
+    client.Ask(request, {static_cast<float>(request), 0}, kind);
+  }
+};
+
+TEST_F(ChannelOutboxTest, StreamsResponsesInOrder) {
+  PublishStreaming(5, 2);
+  Listen();
+  RawChannel client(address_);
+  Ask(client, 4, DescriptorKind::kStream);
+  for (int i = 0; i < 5; ++i) {
+    const std::optional<Descriptor> response = client.Pop();
+    ASSERT_TRUE(response);
+    EXPECT_EQ(response->kind, DescriptorKind::kResponse);
+    EXPECT_EQ(client.FloatsAt(client.MessageOf(*response).tensors.at(0).offset)[0], 4);
+    client.Release(*response);
+  }
+  const std::optional<Descriptor> end = client.Pop();
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->kind, DescriptorKind::kEnd);
+  EXPECT_EQ(end->code, 0u);
+  EXPECT_EQ(end->bytes, 0u);
+}
+
+TEST_F(ChannelOutboxTest, APlainRequestWithManyResponsesIsAnError) {
+  PublishStreaming(2, 2);
+  Listen();
+  RawChannel client(address_);
+  Ask(client, 0);
+  const std::optional<Descriptor> end = client.Pop();
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->code, static_cast<uint32_t>(Code::kInvalidArgument));
+  EXPECT_NE(client.TextOf(*end).find("2 responses"), std::string::npos);
+}
+
+TEST_F(ChannelOutboxTest, WhatFindsNoRoomWaitsForReleases) {
+  PublishStreaming(1, 16 << 10);  // 64 KiB and a little: a block of 128 KiB, of which one fits.
+  Listen();
+  RawChannel client(address_, kSegmentBytes);
+  for (uint64_t request = 0; request < 3; ++request) Ask(client, request);
+  for (uint64_t request = 0; request < 3; ++request) {
+    const std::optional<Descriptor> last = client.Pop();
+    ASSERT_TRUE(last);
+    ASSERT_EQ(last->kind, DescriptorKind::kLast) << client.TextOf(*last);
+    EXPECT_EQ(last->request, request);
+    EXPECT_EQ(client.FloatsAt(client.MessageOf(*last).tensors.at(0).offset)[1], request);
+    EXPECT_FALSE(client.Pop(20 * kMillisecond)) << "there was room for two";
+    client.Release(*last);
+  }
+}
+
+TEST_F(ChannelOutboxTest, AStreamWaitsInOrderAndItsEndComesLast) {
+  PublishStreaming(3, 12 << 10);
+  Listen();
+  RawChannel client(address_, kSegmentBytes);
+  Ask(client, 1, DescriptorKind::kStream);
+  for (int i = 0; i < 3; ++i) {
+    const std::optional<Descriptor> response = client.Pop();
+    ASSERT_TRUE(response);
+    ASSERT_EQ(response->kind, DescriptorKind::kResponse);
+    client.Release(*response);
+  }
+  const std::optional<Descriptor> end = client.Pop();
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->kind, DescriptorKind::kEnd);
+  EXPECT_EQ(end->code, 0u);
+  EXPECT_TRUE(Await([&] { return listener_->in_flight() == 0; }));
+}
+
+TEST_F(ChannelOutboxTest, WhatCanNeverFitIsToldSo) {
+  PublishStreaming(1, 64 << 10);
+  Listen();
+  RawChannel client(address_, kSegmentBytes);
+  Ask(client, 0);
+  const std::optional<Descriptor> end = client.Pop();
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->code, static_cast<uint32_t>(Code::kResourceExhausted));
+  EXPECT_NE(client.TextOf(*end).find("larger segment"), std::string::npos);
+}
+
+TEST_F(ChannelOutboxTest, AClientThatReadsNothingIsBounded) {
+  PublishStreaming(1000, 8 << 10);
+  Listen();
+  RawChannel client(address_, kSegmentBytes);
+  Ask(client, 0, DescriptorKind::kStream);
+  std::optional<Descriptor> said = client.Pop();
+  ASSERT_TRUE(said);
+  client.Release(*said);
+  // More than the heap has waits for nobody: the stream ends, and says why after what is there.
+  EXPECT_TRUE(Await([&] { return listener_->in_flight() == 0; }));
+  while ((said = client.Pop()) && said->kind == DescriptorKind::kResponse) client.Release(*said);
+  ASSERT_TRUE(said);
+  EXPECT_EQ(said->kind, DescriptorKind::kEnd);
+  EXPECT_EQ(said->code, static_cast<uint32_t>(Code::kResourceExhausted));
+}
+
+TEST_F(ChannelOutboxTest, KeepsMoreResponsesThanTheRingHasPlacesFor) {
+  constexpr size_t kResponses = kChannelSlots + 500;
+  PublishStreaming(kResponses, 2);
+  Listen();
+  RawChannel client(address_, size_t{4} << 20);
+  Ask(client, 7, DescriptorKind::kStream);
+  EXPECT_TRUE(Await([&] { return listener_->stats().responses.value() > kChannelSlots; }));
+  for (size_t i = 0; i < kResponses; ++i) {
+    const std::optional<Descriptor> response = client.Pop();
+    ASSERT_TRUE(response) << "after " << i;
+    ASSERT_EQ(response->kind, DescriptorKind::kResponse);
+    client.Release(*response);
+  }
+  const std::optional<Descriptor> end = client.Pop();
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->kind, DescriptorKind::kEnd);
+}
+
+TEST_F(ChannelOutboxTest, ACancelledRequestDropsWhatWaits) {
+  PublishStreaming(1, 16 << 10);
+  Listen();
+  RawChannel client(address_, kSegmentBytes);
+  Ask(client, 0);
+  const std::optional<Descriptor> first = client.Pop();
+  ASSERT_TRUE(first);
+  for (uint64_t request = 1; request < 3; ++request) Ask(client, request);
+  ASSERT_TRUE(Await([&] { return listener_->in_flight() == 2; }));
+  for (uint64_t request = 1; request < 3; ++request) {
+    client.Cancel(request);
+    const std::optional<Descriptor> end = client.Pop();
+    ASSERT_TRUE(end);
+    EXPECT_EQ(end->request, request);
+    EXPECT_EQ(end->code, static_cast<uint32_t>(Code::kCancelled));
+    if (end->bytes > 0) client.Release(*end);
+  }
+  EXPECT_EQ(listener_->in_flight(), 0u);
+  client.Release(*first);
+  Ask(client, 4);
+  const std::optional<Descriptor> last = client.Pop();
+  ASSERT_TRUE(last);
+  EXPECT_EQ(last->request, 4u);
+  EXPECT_EQ(last->kind, DescriptorKind::kLast);
+}
+
+TEST_F(ChannelOutboxTest, SignalsTheDescriptorOfAClientThatWatches) {
+  Publish(EchoBackend());
+  Listen();
+  RawChannel client(address_);
+  client.head().client.Watch();
+  client.Ask(0);
+  pollfd polled{.fd = client.event_fd(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(poll(&polled, 1, 20'000), 1);
+  EXPECT_TRUE(client.Pop(0));
+}
+
+}  // namespace
+}  // namespace fastserve
