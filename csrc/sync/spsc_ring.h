@@ -24,6 +24,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -48,6 +49,9 @@ class SpscRing {
   // Each end can be taken once in the ring's life, by any thread. The ring must outlive its ends.
   Producer TakeProducer();
   Consumer TakeConsumer();
+  // The same of a ring that another process has made: nothing when that says the end is taken.
+  std::optional<Producer> TryTakeProducer();
+  std::optional<Consumer> TryTakeConsumer();
 
   size_t size_approx() const {
     const uint64_t tail = tail_.load(std::memory_order_relaxed);
@@ -66,7 +70,7 @@ class SpscRing {
   alignas(kLineBytes) Atom<uint64_t> tail_;
   alignas(kLineBytes) Atom<uint64_t> head_;
   alignas(kLineBytes) T slots_[kSlots];
-  // After the slots, because this much is private to the process that made the ring.
+  // After the slots, because no end looks at them again.
   std::atomic<bool> producer_taken_{false};
   std::atomic<bool> consumer_taken_{false};
 
@@ -148,16 +152,30 @@ class SpscRing<T, kSlots, Atom>::Consumer {
 };
 
 template <typename T, uint32_t kSlots, template <typename> class Atom>
-auto SpscRing<T, kSlots, Atom>::TakeProducer() -> Producer {
+auto SpscRing<T, kSlots, Atom>::TryTakeProducer() -> std::optional<Producer> {
   static_assert(LayoutHolds());
-  FS_CHECK(!producer_taken_.exchange(true, std::memory_order_relaxed));
+  if (producer_taken_.exchange(true, std::memory_order_relaxed)) return std::nullopt;
   return Producer(this);
 }
 
 template <typename T, uint32_t kSlots, template <typename> class Atom>
-auto SpscRing<T, kSlots, Atom>::TakeConsumer() -> Consumer {
-  FS_CHECK(!consumer_taken_.exchange(true, std::memory_order_relaxed));
+auto SpscRing<T, kSlots, Atom>::TryTakeConsumer() -> std::optional<Consumer> {
+  if (consumer_taken_.exchange(true, std::memory_order_relaxed)) return std::nullopt;
   return Consumer(this);
+}
+
+template <typename T, uint32_t kSlots, template <typename> class Atom>
+auto SpscRing<T, kSlots, Atom>::TakeProducer() -> Producer {
+  std::optional<Producer> taken = TryTakeProducer();
+  FS_CHECK(taken.has_value());
+  return *std::move(taken);
+}
+
+template <typename T, uint32_t kSlots, template <typename> class Atom>
+auto SpscRing<T, kSlots, Atom>::TakeConsumer() -> Consumer {
+  std::optional<Consumer> taken = TryTakeConsumer();
+  FS_CHECK(taken.has_value());
+  return *std::move(taken);
 }
 
 }  // namespace fastserve

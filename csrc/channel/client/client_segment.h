@@ -1,10 +1,18 @@
 // ClientSegment: a client's side of the memory that it shares with its server: the blocks that it
 // hands out, and those of the server that it was lent.
 //
+//   Result<std::shared_ptr<ClientSegment>> segment = ClientSegment::Adopt(fd);
+//   BufferRef block = (*segment)->Allocate(bytes);           // for a request
+//   BufferRef loan = (*segment)->Lend(offset, *(*segment)->At(offset, bytes));   // of a response
+//
 // Blocks are Buffers: the last reference gives them back, on whatever thread, also after the
 // channel is closed. The memory stays mapped until the last of them is gone.
 //
-// Threads: all from any thread.
+// Invariants:
+//   1. Nothing is called under the mutex: a reference may go wherever a garbage collector runs.
+//   2. A loan is returned once.
+// Threads: all from any thread. In a child of fork() references go without giving anything back:
+// the blocks are the parent's.
 #pragma once
 
 #include <atomic>
@@ -20,18 +28,23 @@
 #include "channel/channel_layout.h"
 #include "memory/buddy_heap.h"
 #include "memory/sealed_segment.h"
+#include "sync/event_fd.h"
 #include "tensor/buffer.h"
 
 namespace fastserve {
 
 class ClientSegment : public std::enable_shared_from_this<ClientSegment> {
  public:
-  // Takes over the segment that the server sent, whose ends nobody has taken. Errors: those of
-  // SealedSegment::Adopt; INTERNAL for a size that is beyond the limits.
+  // When so many loans are returned and the server was not told, its memory is worth a wake-up.
+  static constexpr size_t kManyReturned = 64;
+
+  // Takes over the segment that the server sent. Errors: RESOURCE_EXHAUSTED for want of memory or
+  // descriptors; INTERNAL for what can be no segment of a channel.
   static Result<std::shared_ptr<ClientSegment>> Adopt(int fd);
 
   ChannelHead& head() const { return *head_; }
   const ChannelLayout& layout() const { return layout_; }
+  size_t size() const { return segment_.bytes().size(); }
 
   // A block of the client's heap, of at least so many bytes, aligned to 64. Empty when there is no
   // room.
@@ -44,25 +57,34 @@ class ClientSegment : public std::enable_shared_from_this<ClientSegment> {
   std::optional<std::span<std::byte>> At(uint64_t offset, uint64_t bytes) const;
 
   // What came in a response, at `offset`: when the last reference goes the server may have it back.
+  // Empty when there is no memory to note that; then it may have it back at once.
   BufferRef Lend(uint64_t offset, std::span<std::byte> bytes);
-  // Which of them were given back since the last call, for the server to be told.
-  std::vector<uint64_t> TakeReturned() FS_EXCLUDES(mutex_);
+  // The server may have back what came at `offset`. Without memory to note that it gets it when the
+  // channel is closed.
+  void Return(uint64_t offset) noexcept FS_EXCLUDES(mutex_);
+  // Those that may go back since the last call, for the server to be told. `*offsets` is empty.
+  void TakeReturned(std::vector<uint64_t>* offsets) FS_EXCLUDES(mutex_);
+  // May be behind by a moment.
   bool has_returned() const { return has_returned_.load(std::memory_order_relaxed); }
+  // Signalled when kManyReturned wait for TakeReturned.
+  const EventFd& many_returned() const { return many_returned_; }
 
+  // Of the client's heap.
   size_t bytes_in_use() const FS_EXCLUDES(mutex_);
 
  private:
   struct Block;
   struct Loan;
-  explicit ClientSegment(SealedSegment segment);
-  void Free(uint64_t offset) FS_EXCLUDES(mutex_);
-  void Return(uint64_t offset) FS_EXCLUDES(mutex_);
+  ClientSegment(SealedSegment segment, EventFd many_returned);
+  void Free(uint64_t offset) noexcept FS_EXCLUDES(mutex_);
 
   const SealedSegment segment_;
   const ChannelLayout layout_;
   ChannelHead* const head_;
+  const EventFd many_returned_;
+  const uint32_t generation_;
   mutable Mutex mutex_;
-  BuddyHeap heap_ FS_GUARDED_BY(mutex_);
+  BuddyHeap heap_ FS_GUARDED_BY(mutex_);  // Its offsets begin where the client's heap does.
   std::vector<uint64_t> returned_ FS_GUARDED_BY(mutex_);
   std::atomic<bool> has_returned_{false};
 };

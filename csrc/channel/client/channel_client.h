@@ -14,21 +14,30 @@
 // When the server goes, all that is under way ends with UNAVAILABLE, and so does whatever is begun
 // afterwards: a new channel is a new ChannelClient.
 //
-// Threads: all from any thread. In a child of fork() everything answers FAILED_PRECONDITION.
+// Threads: all from any thread. In a child of fork() everything answers FAILED_PRECONDITION, or
+// nothing.
 #pragma once
 
+#include <pthread.h>
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/annotations.h"
 #include "base/clock.h"
 #include "base/status.h"
-#include "channel/channel_call.h"
+#include "channel/channel_socket.h"
+#include "channel/client/channel_call.h"
+#include "channel/client/client_channel.h"
+#include "channel/handshake.h"
+#include "channel/owned_fd.h"
 
 namespace fastserve {
 
@@ -42,12 +51,13 @@ struct ChannelClientOptions {
   std::optional<uid_t> server_user;
 };
 
-class ChannelClient : public std::enable_shared_from_this<ChannelClient> {
+class ChannelClient {
  public:
   // Errors: those of ConnectToChannel and ReceiveWelcome; PERMISSION_DENIED for a server of
   // somebody else's; RESOURCE_EXHAUSTED for want of memory, descriptors or threads.
   static Result<std::shared_ptr<ChannelClient>> Connect(const std::string& address,
                                                         const ChannelClientOptions& options);
+  // Closes it. Calls and responses may stay.
   ~ChannelClient();
   ChannelClient(const ChannelClient&) = delete;
   ChannelClient& operator=(const ChannelClient&) = delete;
@@ -62,18 +72,36 @@ class ChannelClient : public std::enable_shared_from_this<ChannelClient> {
                                       Nanos deadline);
 
   // For an event loop: readable when something came for a call that was watched
-  // (ChannelCall::Watch). Then TakeReady: the calls, by their tags, that have news.
-  int fd() const;
-  std::vector<uint64_t> TakeReady();
+  // (ChannelCall::Watch). Then TakeReady: the calls, by their tags, that have news, each once for
+  // all that came since. Open as long as this.
+  int fd() const { return channel_->fd(); }
+  std::vector<uint64_t> TakeReady() { return channel_->TakeReady(); }
 
   // Ends what is under way with UNAVAILABLE, and lets the server go. What was received stays good.
-  void Close();
+  void Close() FS_EXCLUDES(closing_);
 
-  bool is_open() const;
-  pid_t server_pid() const;
-  size_t segment_bytes() const;
+  bool is_open() const { return channel_->is_open(); }
+  pid_t server_pid() const { return server_.pid; }
+  size_t segment_bytes() const { return channel_->segment().size(); }
   // Of the client's half.
   size_t bytes_in_use() const;
+
+ private:
+  ChannelClient(OwnedFd socket, ChannelPeer server, std::shared_ptr<ClientChannel> channel)
+      : server_(server), channel_(std::move(channel)), socket_(std::move(socket)) {}
+  Status StartWatching();
+  static void* Main(void* self);
+  void WatchServer();
+  bool IsServerThere() const;
+
+  const ChannelPeer server_;
+  const std::shared_ptr<ClientChannel> channel_;
+  // The thread's, until it is joined.
+  OwnedFd socket_;
+  std::atomic<bool> is_closing_{false};
+  Mutex closing_;
+  pthread_t thread_ FS_GUARDED_BY(closing_){};
+  bool has_thread_ FS_GUARDED_BY(closing_) = false;
 };
 
 }  // namespace fastserve

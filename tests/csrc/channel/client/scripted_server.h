@@ -1,0 +1,251 @@
+// ScriptedServer: the other end of a channel, that says whatever a test tells it to.
+//
+// It has one thread, which takes clients one after the other and calls the script with each
+// descriptor but releases, for which it keeps the books.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <new>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "channel/channel_layout.h"
+#include "channel/channel_socket.h"
+#include "channel/handshake.h"
+#include "channel/message.h"
+#include "memory/buddy_heap.h"
+#include "memory/sealed_segment.h"
+#include "sync/event_fd.h"
+
+namespace fastserve {
+
+// An address that nobody else uses.
+inline std::string NewAddress() {
+  static const uint64_t mine = std::random_device()();
+  static std::atomic<int> made{0};
+  return "@fastserve-test-" + std::to_string(mine) + "-" + std::to_string(getpid()) + "-" +
+         std::to_string(++made);
+}
+
+inline std::span<const std::byte> BytesOf(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+// A client as the server has it. For the script alone.
+class ServedChannel {
+ public:
+  ServedChannel(SealedSegment memory, EventFd event_fd)
+      : memory_(std::move(memory)),
+        layout_(ChannelLayout::For(memory_.bytes().size())),
+        head_(new (memory_.bytes().data()) ChannelHead),
+        heap_(layout_.server_heap.bytes),
+        event_fd_(std::move(event_fd)),
+        requests_(head_->requests.TakeConsumer()),
+        responses_(head_->responses.TakeProducer()) {}
+
+  ChannelHead& head() { return *head_; }
+  const ChannelLayout& layout() const { return layout_; }
+  std::span<std::byte> bytes() const { return memory_.bytes(); }
+  int segment_fd() const { return memory_.fd(); }
+  int event_fd() const { return event_fd_.fd(); }
+  size_t bytes_in_use() const { return heap_.bytes_in_use(); }
+
+  bool Hear(Descriptor* said) { return requests_.TryPop(said); }
+  void Say(const Descriptor& said) {
+    while (!responses_.TryPush(said)) std::this_thread::yield();
+    if (head_->client.Ring()) event_fd_.Signal();
+  }
+
+  // The message of a request; `text` keeps it.
+  ChannelMessage Read(const Descriptor& said, std::vector<std::byte>* text) const {
+    EXPECT_TRUE(layout_.client_heap.Contains(said.offset, said.bytes));
+    const std::span<std::byte> bytes = memory_.bytes().subspan(said.offset, said.bytes);
+    text->assign(bytes.begin(), bytes.end());
+    ChannelMessage message;
+    const Status status = ReadMessage(*text, MessageUse::kTensors, &message);
+    EXPECT_TRUE(status.ok()) << status.message();
+    return message;
+  }
+  std::span<std::byte> BytesOf(const ChannelTensor& tensor) const {
+    return memory_.bytes().subspan(tensor.offset, tensor.bytes);
+  }
+
+  // A block with these bytes.
+  uint64_t Place(std::span<const std::byte> bytes) {
+    const std::optional<size_t> found = heap_.Allocate(bytes.size());
+    EXPECT_TRUE(found.has_value());
+    const size_t offset = layout_.server_heap.begin + found.value_or(0);
+    std::memcpy(memory_.bytes().data() + offset, bytes.data(), bytes.size());
+    return offset;
+  }
+  bool Free(uint64_t offset) { return heap_.Free(offset - layout_.server_heap.begin); }
+
+  // A message, which is all that its block has.
+  void Respond(const Descriptor& request, const ChannelMessage& message, DescriptorKind kind) {
+    std::vector<std::byte> text(MessageBytes(message));
+    WriteMessage(message, text);
+    Say({kind, 0, request.request, Place(text), text.size(), 0, {}});
+  }
+  // The inputs as outputs: the very bytes.
+  void EchoInputs(const Descriptor& request, DescriptorKind kind = DescriptorKind::kLast) {
+    std::vector<std::byte> text;
+    Respond(request, Read(request, &text), kind);
+  }
+  // The inputs as outputs: copies, in the block of the message.
+  void EchoCopies(const Descriptor& request, DescriptorKind kind = DescriptorKind::kLast) {
+    std::vector<std::byte> text;
+    ChannelMessage message = Read(request, &text);
+    const auto aligned = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
+    const size_t text_bytes = MessageBytes(message);
+    size_t bytes = aligned(text_bytes);
+    for (const ChannelTensor& tensor : message.tensors) bytes += aligned(tensor.bytes);
+    const uint64_t block = Place(std::vector<std::byte>(bytes));
+    uint64_t next = block + aligned(text_bytes);
+    for (ChannelTensor& tensor : message.tensors) {
+      if (tensor.bytes > 0) {
+        std::memcpy(memory_.bytes().data() + next, BytesOf(tensor).data(), tensor.bytes);
+      }
+      tensor.offset = std::exchange(next, next + aligned(tensor.bytes));
+    }
+    WriteMessage(message, memory_.bytes().subspan(block, text_bytes));
+    Say({kind, 0, request.request, block, text_bytes, 0, {}});
+  }
+  void End(uint64_t request, Code code, std::string_view text = "") {
+    const uint64_t offset = text.empty() ? 0 : Place(fastserve::BytesOf(text));
+    Say({DescriptorKind::kEnd, static_cast<uint32_t>(code), request, offset, text.size(), 0, {}});
+  }
+  // The socket is closed after this.
+  void Die() { is_dead_ = true; }
+  bool is_dead() const { return is_dead_; }
+
+ private:
+  SealedSegment memory_;
+  const ChannelLayout layout_;
+  ChannelHead* const head_;
+  BuddyHeap heap_;
+  EventFd event_fd_;
+  DescriptorRing::Consumer requests_;
+  DescriptorRing::Producer responses_;
+  bool is_dead_ = false;
+};
+
+class ScriptedServer {
+ public:
+  using Script = std::function<void(ServedChannel&, const Descriptor&)>;
+  struct Counts {
+    std::atomic<int> clients{0};
+    std::atomic<int> requests{0};
+    std::atomic<int> cancels{0};
+    std::atomic<int> releases{0};
+    std::atomic<int> bad_releases{0};  // Of blocks that nobody has.
+    std::atomic<size_t> bytes_in_use{0};
+  };
+
+  explicit ScriptedServer(Script script, std::string address = NewAddress())
+      : address_(std::move(address)), script_(std::move(script)) {
+    Result<OwnedFd> listener = ListenOnChannel(address_);
+    EXPECT_TRUE(listener.ok()) << listener.status().message();
+    listener_ = *std::move(listener);
+    thread_ = std::thread([this] { Main(); });
+  }
+  ~ScriptedServer() {
+    is_stopping_.store(true, std::memory_order_relaxed);
+    thread_.join();
+    EXPECT_EQ(counts_.bad_releases.load(std::memory_order_relaxed), 0);
+  }
+
+  const std::string& address() const { return address_; }
+  const Counts& counts() const { return counts_; }
+  // True as soon as `is_true`; false when it is not after a long while.
+  template <typename IsTrue>
+  static bool Becomes(IsTrue is_true) {
+    const Nanos deadline = NowNanos() + 20 * kSecond;
+    while (!is_true()) {
+      if (NowNanos() > deadline) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  }
+  bool HasReleased(int count) const {
+    return Becomes([&] { return counts_.releases.load(std::memory_order_relaxed) == count; });
+  }
+  bool HasCancels(int count) const {
+    return Becomes([&] { return counts_.cancels.load(std::memory_order_relaxed) == count; });
+  }
+
+ private:
+  static bool IsReadable(int fd, int timeout_ms) {
+    pollfd watched{.fd = fd, .events = POLLIN | POLLRDHUP, .revents = 0};
+    return poll(&watched, 1, timeout_ms) > 0;
+  }
+  bool is_stopping() const { return is_stopping_.load(std::memory_order_relaxed); }
+
+  void Main() {
+    while (!is_stopping()) {
+      if (!IsReadable(listener_.get(), 1)) continue;
+      const OwnedFd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (!IsReadable(socket.get(), 1000)) continue;
+      const Result<Hello> hello = ReceiveHello(socket.get());
+      if (!hello.ok()) continue;
+      Result<SealedSegment> memory = SealedSegment::Create(hello->segment_bytes);
+      ServedChannel channel(*std::move(memory), *EventFd::Create());
+      const Status sent = SendWelcome(socket.get(), channel.bytes().size(), channel.segment_fd(),
+                                      channel.event_fd());
+      EXPECT_TRUE(sent.ok()) << sent.message();
+      counts_.clients.fetch_add(1, std::memory_order_relaxed);
+      Serve(channel, socket.get());
+    }
+  }
+
+  void Serve(ServedChannel& channel, int socket) {
+    while (!is_stopping() && !channel.is_dead()) {
+      const uint32_t key = channel.head().server.Prepare();
+      Descriptor said;
+      bool found = false;
+      while (!channel.is_dead() && channel.Hear(&said)) {
+        found = true;
+        Hear(channel, said);
+      }
+      if (found) {
+        channel.head().server.Withdraw();
+      } else if (IsReadable(socket, 0)) {
+        return;
+      } else {
+        channel.head().server.Wait(key, NowNanos() + kMillisecond);
+      }
+    }
+  }
+
+  void Hear(ServedChannel& channel, const Descriptor& said) {
+    if (said.kind == DescriptorKind::kRelease) {
+      if (!channel.Free(said.offset)) counts_.bad_releases.fetch_add(1, std::memory_order_relaxed);
+      counts_.releases.fetch_add(1, std::memory_order_relaxed);
+    } else {
+      const bool is_cancel = said.kind == DescriptorKind::kCancel;
+      (is_cancel ? counts_.cancels : counts_.requests).fetch_add(1, std::memory_order_relaxed);
+      script_(channel, said);
+    }
+    counts_.bytes_in_use.store(channel.bytes_in_use(), std::memory_order_relaxed);
+  }
+
+  const std::string address_;
+  const Script script_;
+  Counts counts_;
+  OwnedFd listener_;
+  std::atomic<bool> is_stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace fastserve
