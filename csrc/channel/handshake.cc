@@ -8,6 +8,7 @@
 #include <cstring>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "channel/channel_layout.h"
 
@@ -56,9 +57,13 @@ ssize_t Receive(int socket, void* words, size_t bytes, std::array<OwnedFd, kFdsM
   message.msg_control = space.bytes.data();
   message.msg_controllen = space.bytes.size();
   ssize_t got = 0;
+  // Whoever refuses may be gone already, with what was sent to him unread: that is told first, and
+  // only then what he had said.
+  bool was_reset = false;
   do {
     got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  } while (got < 0 && errno == EINTR);
+  } while (got < 0 &&
+           (errno == EINTR || (errno == ECONNRESET && !std::exchange(was_reset, true))));
   if (got < 0) return got;
   for (cmsghdr* one = CMSG_FIRSTHDR(&message); one != nullptr; one = CMSG_NXTHDR(&message, one)) {
     if (one->cmsg_level != SOL_SOCKET || one->cmsg_type != SCM_RIGHTS) continue;
