@@ -1,7 +1,7 @@
 #include "channel/adaptive_spin.h"
 
-#include <sched.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -16,11 +16,11 @@ constexpr uint32_t kTryEvery = 64;
 constexpr Nanos kRestMin = 2 * kMillisecond;
 constexpr Nanos kRestMax = 1 * kSecond;
 
+// The machine's, not those that this thread may use: a thread that is bound to a core of its own is
+// just the one that may look.
 int Cores() {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return 1;
-  return CPU_COUNT(&allowed);
+  static const auto cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  return cores;
 }
 
 int64_t TimesTakenOff() {
@@ -31,10 +31,7 @@ int64_t TimesTakenOff() {
 // Threads of this process that look now. Half of the cores are left to those who have work.
 std::atomic<int> looking{0};
 
-int LookingMax() {
-  static const int most = std::max(1, Cores() / 2);
-  return most;
-}
+int LookingMax() { return std::max(1, Cores() / 2); }
 
 }  // namespace
 

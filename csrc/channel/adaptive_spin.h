@@ -8,7 +8,7 @@
 // core from whoever needs one, be it the other side. So it looks only
 //   - while looking has mostly found something of late, apart from a try now and then;
 //   - while no other thread wanted its core: the kernel counts how often it was taken off;
-//   - when few enough threads of the process look already, and there is more than one core.
+//   - when few enough threads of the process look already, and the machine has more than one core.
 //
 // Threads: none; the limit on how many look at once is the process's.
 #pragma once
