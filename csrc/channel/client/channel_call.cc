@@ -69,7 +69,7 @@ Result<ChannelBytes> ChannelCall::AddInput(std::string_view name, DataType type,
   // Whoever has another reference may look at the old bytes still.
   const bool is_kept = input != inputs.end() && input->block->size() >= bytes &&
                        input->block->size() / 2 <= bytes && input->block->has_one_owner();
-  block = is_kept ? input->block : channel_->segment().Allocate(bytes);
+  block = is_kept ? input->block : channel_->Allocate(bytes);
   if (!block) {
     const ClientSegment& segment = channel_->segment();
     return ResourceExhausted(
@@ -133,7 +133,7 @@ Status ChannelCall::WriteOut() {
   message_.wanted.assign(wanted_.begin(), wanted_.end());
   const size_t bytes = MessageBytes(message_);
   if (!state_->message || state_->message->size() < bytes) {
-    state_->message = segment.Allocate(bytes);
+    state_->message = channel_->Allocate(bytes);
     if (!state_->message) {
       return ResourceExhausted("the request finds no room: ", segment.bytes_in_use(), " of the ",
                                segment.layout().client_heap.bytes,

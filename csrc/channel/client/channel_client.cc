@@ -106,7 +106,7 @@ void ChannelClient::Close() {
   const MutexLock lock(closing_);
   if (!std::exchange(has_thread_, false)) return;
   is_closing_.store(true, std::memory_order_relaxed);
-  channel_->segment().many_returned().Signal();
+  channel_->segment().outbox().flush_due().Signal();
   pthread_join(thread_, nullptr);
   shutdown(socket_.get(), SHUT_RDWR);  // Also if a child of fork() has it still.
   socket_.Close();
@@ -129,16 +129,16 @@ void* ChannelClient::Main(void* self) {
 }
 
 void ChannelClient::WatchServer() {
-  const EventFd& wake_up = channel_->segment().many_returned();
+  ClientOutbox& outbox = channel_->segment().outbox();
   std::array<pollfd, 2> watched = {
       pollfd{.fd = socket_.get(), .events = POLLIN | POLLRDHUP, .revents = 0},
-      pollfd{.fd = wake_up.fd(), .events = POLLIN, .revents = 0}};
+      pollfd{.fd = outbox.flush_due().fd(), .events = POLLIN, .revents = 0}};
   bool is_flushed = true;
   while (true) {
     const int found = poll(watched.data(), watched.size(), is_flushed ? -1 : kFlushAgain_ms);
     FS_CHECK(found >= 0 || errno == EINTR || errno == ENOMEM);
     if (found < 0) continue;
-    wake_up.Drain();
+    outbox.flush_due().Drain();
     if (is_closing_.load(std::memory_order_relaxed)) return;
     // What the server said made no sense: it has no use for this any more either.
     if (!channel_->is_open()) shutdown(socket_.get(), SHUT_RDWR);
@@ -147,7 +147,7 @@ void ChannelClient::WatchServer() {
           Unavailable("the server is gone: it closed the channel, or it died; ", "connect again"));
       watched[0].fd = -1;  // poll leaves it out: what is left to wait for is Close.
     }
-    is_flushed = channel_->Flush();
+    is_flushed = outbox.Flush();
   }
 }
 

@@ -49,23 +49,22 @@ void DrainLoop(const OwnedFd& event_fd) {
 
 Result<std::shared_ptr<ClientChannel>> ClientChannel::Open(std::shared_ptr<ClientSegment> segment,
                                                            OwnedFd event_fd, Nanos spin) {
-  std::optional<Producer> requests = segment->head().requests.TryTakeProducer();
   std::optional<Consumer> responses = segment->head().responses.TryTakeConsumer();
-  if (!requests || !responses) {
+  if (!responses) {
     return Internal("the server's memory is in use by another client already");
   }
-  return std::shared_ptr<ClientChannel>(new ClientChannel(
-      std::move(segment), *std::move(requests), *std::move(responses), std::move(event_fd), spin));
+  return std::shared_ptr<ClientChannel>(
+      new ClientChannel(std::move(segment), *std::move(responses), std::move(event_fd), spin));
 }
 
-ClientChannel::ClientChannel(std::shared_ptr<ClientSegment> segment, Producer requests,
-                             Consumer responses, OwnedFd event_fd, Nanos spin)
+ClientChannel::ClientChannel(std::shared_ptr<ClientSegment> segment, Consumer responses,
+                             OwnedFd event_fd, Nanos spin)
     : segment_(std::move(segment)),
       head_(segment_->head()),
+      outbox_(segment_->outbox()),
       event_fd_(std::move(event_fd)),
       spin_(spin),
       generation_(ForkGeneration()),
-      outbox_(segment_, std::move(requests)),
       responses_(std::move(responses)),
       slots_(kChannelSlots) {
   free_.reserve(kChannelSlots);
@@ -90,6 +89,14 @@ Status ClientChannel::CheckOpen() const {
 // ------------------------------------------------------------------------------------------------
 // Out.
 
+BufferRef ClientChannel::Allocate(size_t bytes) {
+  BufferRef block = segment_->Allocate(bytes);
+  if (block) return block;
+  const MutexLock lock(mutex_);
+  Pump();
+  return segment_->Allocate(bytes);
+}
+
 Status ClientChannel::BeginChange(CallState& call) {
   const MutexLock lock(mutex_);
   if (call.is_under_way) return FailedPrecondition("the request is under way");
@@ -109,8 +116,9 @@ Status ClientChannel::Send(const std::shared_ptr<CallState>& call, DescriptorKin
                         .spare = {}};
   {
     const MutexLock lock(mutex_);
-    if (!closed_.ok()) return closed_;
     if (call->is_under_way) return FailedPrecondition("the request is under way already");
+    if (free_.empty()) Pump();
+    if (!closed_.ok()) return closed_;
     if (free_.empty()) {
       return ResourceExhausted(kChannelSlots, " requests are under way, and no channel has more: ",
                                "wait for one of them, or use another channel as well");
@@ -126,10 +134,8 @@ Status ClientChannel::Send(const std::shared_ptr<CallState>& call, DescriptorKin
     call->is_under_way = true;
     call->is_cancelled = call->lacks_memory = false;
     call->end = {};
-    outbox_.PushWaiting();
-    outbox_.WillRing();
   }
-  head_.server.Ring();
+  outbox_.Ring();
   return {};
 }
 
@@ -153,7 +159,7 @@ void ClientChannel::CancelLocked(CallState& call) {
     return;  // It ends by itself.
   }
   call.is_cancelled = true;
-  head_.server.Ring();
+  outbox_.Ring();
 }
 
 void ClientChannel::Abandon(CallState& call) {
@@ -167,11 +173,6 @@ void ClientChannel::Abandon(CallState& call) {
   CancelLocked(call);
 }
 
-bool ClientChannel::Flush() {
-  const MutexLock lock(mutex_);
-  return !closed_.ok() || outbox_.Flush();
-}
-
 // ------------------------------------------------------------------------------------------------
 // In.
 
@@ -179,7 +180,6 @@ void ClientChannel::Pump() {
   Descriptor said;
   // No more than the ring has: a server that writes nonsense into its index may say that there are.
   for (uint32_t i = 0; i < kChannelSlots && responses_.TryPop(&said); ++i) Take(said);
-  if (closed_.ok()) outbox_.PushReleases();
 }
 
 void ClientChannel::Take(const Descriptor& said) {
@@ -247,7 +247,7 @@ void ClientChannel::Tell(CallState& call) {
 }
 
 void ClientChannel::GiveBack(uint64_t offset) const {
-  if (segment_->layout().server_heap.Contains(offset, 1)) segment_->Return(offset);
+  if (segment_->layout().server_heap.Contains(offset, 1)) outbox_.Release(offset);
 }
 
 void ClientChannel::DropArrived(CallState& call) const {
@@ -268,8 +268,8 @@ void ClientChannel::CloseLocked(const Status& why) {
   for (Slot& slot : slots_) {
     if (slot.call != nullptr) End(slot, why);
   }
-  outbox_.Clear();
-  segment_->many_returned().Signal();
+  outbox_.Close();
+  outbox_.flush_due().Signal();  // The client's thread is to know as well.
 }
 
 // ------------------------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ class ClientChannel {
     Status end;
   };
 
-  // `event_fd` is signalled when a watched call has news. Errors: INTERNAL when the ends of the
-  // rings are taken.
+  // `event_fd` is signalled when a watched call has news. Errors: INTERNAL when the
+  // consumer's end of the responses is taken.
   static Result<std::shared_ptr<ClientChannel>> Open(std::shared_ptr<ClientSegment> segment,
                                                      OwnedFd event_fd, Nanos spin);
   ClientChannel(const ClientChannel&) = delete;
@@ -51,12 +51,15 @@ class ClientChannel {
 
   ClientSegment& segment() const { return *segment_; }
 
-  // FAILED_PRECONDITION in a child of fork(), where Await, Flush and Close may not be called; the
-  // others do nothing there.
+  // FAILED_PRECONDITION in a child of fork(), where Await and Close may not be called; the others
+  // do nothing there.
   Status CheckProcess() const;
   // Also UNAVAILABLE when it is closed.
   Status CheckOpen() const FS_EXCLUDES(mutex_);
   bool is_open() const { return !is_closed_.load(std::memory_order_relaxed); }
+
+  // ClientSegment::Allocate, after a look at what the server has ended meanwhile.
+  BufferRef Allocate(size_t bytes) FS_EXCLUDES(mutex_);
 
   // Drops the responses that nobody took. Errors: FAILED_PRECONDITION when it is under way.
   Status BeginChange(CallState& call) FS_EXCLUDES(mutex_);
@@ -78,8 +81,6 @@ class ClientChannel {
   int fd() const { return event_fd_.get(); }
   std::vector<uint64_t> TakeReady() FS_EXCLUDES(mutex_);
 
-  // Tells the server what it was not told yet. False: the ring had no room for all; try again soon.
-  bool Flush() FS_EXCLUDES(mutex_);
   // Ends what is under way, and whatever comes afterwards. The first reason stays.
   void Close(const Status& why) FS_EXCLUDES(mutex_);
 
@@ -88,11 +89,10 @@ class ClientChannel {
     uint64_t number = 0;  // Of its last use.
     std::shared_ptr<CallState> call;
   };
-  using Producer = DescriptorRing::Producer;
   using Consumer = DescriptorRing::Consumer;
 
-  ClientChannel(std::shared_ptr<ClientSegment> segment, Producer requests, Consumer responses,
-                OwnedFd event_fd, Nanos spin);
+  ClientChannel(std::shared_ptr<ClientSegment> segment, Consumer responses, OwnedFd event_fd,
+                Nanos spin);
 
   void Lead(CallState& call, Nanos until) FS_REQUIRES(mutex_);
   void Follow(CallState& call, Nanos until) FS_REQUIRES(mutex_);
@@ -111,6 +111,7 @@ class ClientChannel {
 
   const std::shared_ptr<ClientSegment> segment_;
   ChannelHead& head_;
+  ClientOutbox& outbox_;
   const OwnedFd event_fd_;
   const Nanos spin_;
   const uint32_t generation_;
@@ -119,7 +120,6 @@ class ClientChannel {
   std::atomic<bool> leader_has_news_{false};
 
   mutable Mutex mutex_;
-  ClientOutbox outbox_ FS_GUARDED_BY(mutex_);
   Consumer responses_ FS_GUARDED_BY(mutex_);
   std::vector<Slot> slots_ FS_GUARDED_BY(mutex_);
   // The last to become free is the first to be used: the server has memory for each that was.

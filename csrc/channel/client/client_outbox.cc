@@ -1,56 +1,57 @@
 #include "channel/client/client_outbox.h"
 
+#include <new>
+
 namespace fastserve {
 
 void ClientOutbox::Push(const Descriptor& said) {
-  if (backlog_.empty() && requests_.TryPush(said)) return;
-  backlog_.push_back(said);
-  AskForFlush();
+  const MutexLock lock(mutex_);
+  PushLocked(said);
+  unrung_ = 0;  // Whoever pushes rings.
 }
 
-void ClientOutbox::PushWaiting() {
-  while (!backlog_.empty() && requests_.TryPush(backlog_.front())) {
-    backlog_.pop_front();
-    ++unrung_;
+void ClientOutbox::Release(uint64_t offset) noexcept {
+  if (ForkedSince(generation_)) return;
+  try {
+    const MutexLock lock(mutex_);
+    PushLocked({.kind = DescriptorKind::kRelease,
+                .code = 0,
+                .request = 0,
+                .offset = offset,
+                .bytes = 0,
+                .deadline_ns = 0,
+                .spare = {}});
+    if (++unrung_ < kManyReleases) return;
+    unrung_ = 0;
+  } catch (const std::bad_alloc&) {
+    return;
   }
-  if (returning_.empty() && segment_->has_returned()) segment_->TakeReturned(&returning_);
-  while (!returning_.empty() && backlog_.empty()) {
-    const Descriptor release{.kind = DescriptorKind::kRelease,
-                             .code = 0,
-                             .request = 0,
-                             .offset = returning_.back(),
-                             .bytes = 0,
-                             .deadline_ns = 0,
-                             .spare = {}};
-    if (!requests_.TryPush(release)) break;
-    returning_.pop_back();
-    ++unrung_;
-  }
-  if (!backlog_.empty() || !returning_.empty()) AskForFlush();
-}
-
-void ClientOutbox::PushReleases() {
-  if (backlog_.empty() && returning_.empty() && !segment_->has_returned()) return;
-  PushWaiting();
-  if (unrung_ < ClientSegment::kManyReturned) return;
-  unrung_ = 0;
   Ring();
 }
 
+void ClientOutbox::PushLocked(const Descriptor& said) {
+  if (is_closed_ || (backlog_.empty() && requests_.TryPush(said))) return;
+  backlog_.push_back(said);
+  if (backlog_.size() == 1) flush_due_.Signal();
+}
+
 bool ClientOutbox::Flush() {
-  PushWaiting();
-  if (std::exchange(unrung_, 0) > 0) Ring();
-  is_flush_due_ = !backlog_.empty() || !returning_.empty();
-  return !is_flush_due_;
+  bool is_done = false;
+  {
+    const MutexLock lock(mutex_);
+    if (backlog_.empty()) return true;
+    while (!backlog_.empty() && requests_.TryPush(backlog_.front())) backlog_.pop_front();
+    unrung_ = 0;
+    is_done = backlog_.empty();
+  }
+  Ring();
+  return is_done;
 }
 
-void ClientOutbox::Clear() {
+void ClientOutbox::Close() {
+  const MutexLock lock(mutex_);
+  is_closed_ = true;
   backlog_.clear();
-  returning_.clear();
-}
-
-void ClientOutbox::AskForFlush() {
-  if (!std::exchange(is_flush_due_, true)) segment_->many_returned().Signal();
 }
 
 }  // namespace fastserve

@@ -30,18 +30,19 @@ struct ClientSegment::Loan : Buffer {
 
   static void Release(Buffer* buffer) {
     const std::unique_ptr<Loan> loan(static_cast<Loan*>(buffer));
-    loan->segment->Return(loan->offset);
+    loan->segment->outbox().Release(loan->offset);
   }
 
   const uint64_t offset;
   const std::shared_ptr<ClientSegment> segment;
 };
 
-ClientSegment::ClientSegment(SealedSegment segment, EventFd many_returned)
+ClientSegment::ClientSegment(SealedSegment segment, DescriptorRing::Producer requests,
+                             EventFd flush_due)
     : segment_(std::move(segment)),
       layout_(ChannelLayout::For(segment_.bytes().size())),
       head_(reinterpret_cast<ChannelHead*>(segment_.bytes().data())),
-      many_returned_(std::move(many_returned)),
+      outbox_(*head_, std::move(requests), std::move(flush_due)),
       generation_(ForkGeneration()),
       heap_(layout_.client_heap.bytes) {}
 
@@ -55,10 +56,13 @@ Result<std::shared_ptr<ClientSegment>> ClientSegment::Adopt(int fd) {
     return Internal("the server's memory has ", segment->bytes().size(),
                     " bytes, expected at least ", ChannelLayout::kSegmentBytesMin);
   }
-  Result<EventFd> many_returned = EventFd::Create();
-  if (!many_returned.ok()) return std::move(many_returned).status();
+  Result<EventFd> flush_due = EventFd::Create();
+  if (!flush_due.ok()) return std::move(flush_due).status();
+  auto* const head = reinterpret_cast<ChannelHead*>(segment->bytes().data());
+  std::optional<DescriptorRing::Producer> requests = head->requests.TryTakeProducer();
+  if (!requests) return Internal("the server's memory is in use by another client already");
   return std::shared_ptr<ClientSegment>(
-      new ClientSegment(*std::move(segment), *std::move(many_returned)));
+      new ClientSegment(*std::move(segment), *std::move(requests), *std::move(flush_due)));
 }
 
 BufferRef ClientSegment::Allocate(size_t bytes) {
@@ -91,29 +95,8 @@ std::optional<std::span<std::byte>> ClientSegment::At(uint64_t offset, uint64_t 
 BufferRef ClientSegment::Lend(uint64_t offset, std::span<std::byte> bytes) {
   auto* const loan = new (std::nothrow) Loan(offset, bytes, shared_from_this());
   if (loan != nullptr) return BufferRef::Adopt(loan);
-  Return(offset);
+  outbox_.Release(offset);
   return {};
-}
-
-void ClientSegment::Return(uint64_t offset) noexcept {
-  if (ForkedSince(generation_)) return;
-  bool are_many = false;
-  try {
-    const MutexLock lock(mutex_);
-    returned_.push_back(offset);
-    are_many = returned_.size() == kManyReturned;
-  } catch (const std::bad_alloc&) {
-    return;
-  }
-  has_returned_.store(true, std::memory_order_relaxed);
-  if (are_many) many_returned_.Signal();
-}
-
-void ClientSegment::TakeReturned(std::vector<uint64_t>* offsets) {
-  FS_CHECK(offsets->empty());
-  has_returned_.store(false, std::memory_order_relaxed);
-  const MutexLock lock(mutex_);
-  offsets->swap(returned_);
 }
 
 size_t ClientSegment::bytes_in_use() const {

@@ -15,17 +15,16 @@
 // the blocks are the parent's.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "base/annotations.h"
 #include "base/status.h"
 #include "channel/channel_layout.h"
+#include "channel/client/client_outbox.h"
 #include "memory/buddy_heap.h"
 #include "memory/sealed_segment.h"
 #include "sync/event_fd.h"
@@ -35,11 +34,9 @@ namespace fastserve {
 
 class ClientSegment : public std::enable_shared_from_this<ClientSegment> {
  public:
-  // When so many loans are returned and the server was not told, its memory is worth a wake-up.
-  static constexpr size_t kManyReturned = 64;
-
-  // Takes over the segment that the server sent. Errors: RESOURCE_EXHAUSTED for want of memory or
-  // descriptors; INTERNAL for what can be no segment of a channel.
+  // Takes over the segment that the server sent, and the producer's end of its requests. Errors:
+  // RESOURCE_EXHAUSTED for want of memory or descriptors; INTERNAL for what can be no segment of a
+  // channel, or is another client's.
   static Result<std::shared_ptr<ClientSegment>> Adopt(int fd);
 
   ChannelHead& head() const { return *head_; }
@@ -59,15 +56,8 @@ class ClientSegment : public std::enable_shared_from_this<ClientSegment> {
   // What came in a response, at `offset`: when the last reference goes the server may have it back.
   // Empty when there is no memory to note that; then it may have it back at once.
   BufferRef Lend(uint64_t offset, std::span<std::byte> bytes);
-  // The server may have back what came at `offset`. Without memory to note that it gets it when the
-  // channel is closed.
-  void Return(uint64_t offset) noexcept FS_EXCLUDES(mutex_);
-  // Those that may go back since the last call, for the server to be told. `*offsets` is empty.
-  void TakeReturned(std::vector<uint64_t>* offsets) FS_EXCLUDES(mutex_);
-  // May be behind by a moment.
-  bool has_returned() const { return has_returned_.load(std::memory_order_relaxed); }
-  // Signalled when kManyReturned wait for TakeReturned.
-  const EventFd& many_returned() const { return many_returned_; }
+  // The server is told by this, also when a loan is over.
+  ClientOutbox& outbox() { return outbox_; }
 
   // Of the client's heap.
   size_t bytes_in_use() const FS_EXCLUDES(mutex_);
@@ -75,18 +65,16 @@ class ClientSegment : public std::enable_shared_from_this<ClientSegment> {
  private:
   struct Block;
   struct Loan;
-  ClientSegment(SealedSegment segment, EventFd many_returned);
+  ClientSegment(SealedSegment segment, DescriptorRing::Producer requests, EventFd flush_due);
   void Free(uint64_t offset) noexcept FS_EXCLUDES(mutex_);
 
   const SealedSegment segment_;
   const ChannelLayout layout_;
   ChannelHead* const head_;
-  const EventFd many_returned_;
+  ClientOutbox outbox_;
   const uint32_t generation_;
   mutable Mutex mutex_;
   BuddyHeap heap_ FS_GUARDED_BY(mutex_);  // Its offsets begin where the client's heap does.
-  std::vector<uint64_t> returned_ FS_GUARDED_BY(mutex_);
-  std::atomic<bool> has_returned_{false};
 };
 
 }  // namespace fastserve

@@ -43,6 +43,14 @@ inline std::span<const std::byte> BytesOf(std::string_view text) {
   return std::as_bytes(std::span(text));
 }
 
+// A message without tensors.
+inline ChannelMessage Named(std::string_view model, std::string_view version = "") {
+  ChannelMessage message;
+  message.model = model;
+  message.version = version;
+  return message;
+}
+
 // A client as the server has it. For the script alone.
 class ServedChannel {
  public:
@@ -98,13 +106,15 @@ class ServedChannel {
     WriteMessage(message, text);
     Say({kind, 0, request.request, Place(text), text.size(), 0, {}});
   }
-  // The inputs as outputs: the very bytes.
+  // The inputs as outputs: the very bytes. A cancel comes too late.
   void EchoInputs(const Descriptor& request, DescriptorKind kind = DescriptorKind::kLast) {
+    if (request.kind == DescriptorKind::kCancel) return;
     std::vector<std::byte> text;
     Respond(request, Read(request, &text), kind);
   }
   // The inputs as outputs: copies, in the block of the message.
   void EchoCopies(const Descriptor& request, DescriptorKind kind = DescriptorKind::kLast) {
+    if (request.kind == DescriptorKind::kCancel) return;
     std::vector<std::byte> text;
     ChannelMessage message = Read(request, &text);
     const auto aligned = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
