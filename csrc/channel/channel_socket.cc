@@ -14,6 +14,8 @@ namespace fastserve {
 namespace {
 
 constexpr int kBacklog = 64;
+// Who may write to the socket may use the models; a group is let in with chmod.
+constexpr mode_t kMode = 0600;
 
 struct Address {
   sockaddr_un words{};
@@ -83,6 +85,8 @@ Result<OwnedFd> ListenOnChannel(const std::string& text) {
     unlink(address->words.sun_path);
     result = bind(made->get(), address->get(), address->bytes);
   }
+  // Before it listens: until then nobody can connect, whatever the umask made of it.
+  if (result == 0 && !IsAbstract(text)) result = chmod(address->words.sun_path, kMode);
   if (result != 0 || listen(made->get(), kBacklog) != 0) {
     const int error = errno;
     return MakeStatus(CodeOf(error), "channel: cannot listen on '", text,

@@ -1,8 +1,9 @@
 // Where a channel's server is found: a Unix socket, by a path or by an abstract name.
 //
-//   "/run/fastserve/shm.sock"     a file: its permissions say who may connect
+//   "/run/fastserve/shm.sock"     a file: its permissions say who may connect, and until somebody
+//                                 changes them, its user alone
 //   "@fastserve-8000"             no file, so nothing can stay behind; one's own user, and root,
-//   alone
+//                                 alone
 //
 // Threads: any.
 #pragma once
