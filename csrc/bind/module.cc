@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, module) {
   RegisterServables(module);
   RegisterBuffer(module);
   RegisterRegions(module);
+  RegisterChannel(module);
   RegisterGateway(module);
   RegisterConnection(module);
   RegisterCalls(module);

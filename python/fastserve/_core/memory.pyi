@@ -2,6 +2,8 @@
 
 from typing import final
 
+from fastserve._core import ServingMap
+
 @final
 class RegionRegistry:
     """Regions of POSIX shared memory, by the names that requests refer to them by; any thread.
@@ -24,3 +26,35 @@ class RegionRegistry:
     def stats(self) -> dict[str, int]:
         """regions, bytes; retired: unregistered, and still mapped; poisoned: of those that were
         mapped, how many a client has taken away."""
+
+@final
+class ShmListener:
+    """Serves clients on this machine that connect to `address` and then speak over a segment of
+    shared memory, each on a thread of the core; any thread.
+
+    `address` is "@" and an abstract name, or a path. `segment_bytes_max` is of one client. Failures
+    raise CoreError: ALREADY_EXISTS where somebody listens; PERMISSION_DENIED, NOT_FOUND and
+    RESOURCE_EXHAUSTED as the system says; INVALID_ARGUMENT. One that is dropped is stopped.
+    """
+
+    def __init__(
+        self,
+        serving_map: ServingMap,
+        address: str,
+        *,
+        clients_max: int = 64,
+        segment_bytes_max: int = 1073741824,
+        spin_ns: int = 50000,
+    ) -> None: ...
+    def begin_drain(self) -> None:
+        """No new clients, no new requests; the address is free for another server."""
+    def stop(self) -> None:
+        """End all sessions, and wait for their threads; what is under way is cancelled."""
+    @property
+    def in_flight(self) -> int:
+        """Requests that are not answered yet."""
+    def stats(self) -> dict[str, int]:
+        """clients, in_flight, segment_bytes (of all clients); since the start clients_opened,
+        clients_closed, clients_refused, requests, responses, violations (clients that broke the
+        protocol), and ends_OK and the like: requests by how they ended, those codes that there
+        were."""
