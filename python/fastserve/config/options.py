@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fastserve.config.completion import ModelDefaults
-from fastserve.config.settings import ALL_MODELS, BY_KEY, Setting
+from fastserve.config.settings import ALL_MODELS, BY_KEY, SHM_AUTO, SHM_OFF, Setting
 from fastserve.config.spelling import did_you_mean, shorten
 from fastserve.errors import Error, invalid, one_line
 
@@ -56,6 +56,10 @@ class Options:
     cors_origins: tuple[str, ...] = ()
     shared_memory: str = "local"
     shared_regions_max: int = 1024
+    shm_socket: str = SHM_AUTO
+    shm_clients_max: int = 64
+    shm_bytes_max: int = 1 << 30  # Of each client.
+    shm_spin_ns: int = 50_000
     max_batch_size: int = 32
     max_queue_delay_ns: int = 0
     instance_count: int = 1
@@ -92,6 +96,17 @@ class Options:
     @property
     def model_defaults(self) -> ModelDefaults:
         return ModelDefaults(**{f.name: getattr(self, f.name) for f in fields(ModelDefaults)})
+
+    @property
+    def has_processes(self) -> bool:
+        """Whether the models are in processes of their own, one for each loop."""
+        return self.loops > 1 and self.loop_kind == "process"
+
+    @property
+    def serves_shm(self) -> bool:
+        """Whether there may be clients over shared memory."""
+        is_on = self.shm_socket != SHM_OFF and self.shared_memory != "off"
+        return is_on and not self.has_processes
 
     @property
     def more_ports(self) -> list[int]:
@@ -152,6 +167,7 @@ def build(
         raise invalid(f"ports {', '.join(map(str, ports))}: each of them must be another one")
     if options.more_ports and options.reuse_port:
         raise invalid("--reuse-port shares one port: leave out --grpc-port and --metrics-port")
+    _check_shm_socket(options, said)
     if options.trace_level != "off" and not options.trace_file:
         raise invalid(f"{said['trace_level'][1]} needs --trace-file: where to")
     if options.load_models and options.model_control != "explicit":
@@ -164,6 +180,23 @@ def build(
         where = said["poll_interval_ns"][1]
         warnings.append(f"{where} has no effect without --model-control poll")
     return options, warnings
+
+
+def _check_shm_socket(options: Options, said: Said) -> None:
+    """Whether an address that was given can be had; auto is turned off where it cannot."""
+    if options.shm_socket in (SHM_AUTO, SHM_OFF):
+        return
+    where = said["shm_socket"][1]
+    if options.shared_memory == "off":
+        raise invalid(
+            f"{where} is {options.shm_socket}, and {said['shared_memory'][1]} is off: turn it on,"
+            " or --shm-socket off as well"
+        )
+    if options.has_processes:
+        raise invalid(
+            f"{where} is {options.shm_socket}, and with --loops {options.loops} the models are in"
+            " other processes: choose --loop-kind thread, --loops 1 or --shm-socket off"
+        )
 
 
 def _with_triton_ports(options: Options, said: Said) -> Options:

@@ -18,6 +18,7 @@ from fastserve.config.model_config import (
 )
 from fastserve.config.units import (
     COUNT_MAX,
+    format_bytes,
     format_duration_ns,
     parse_bytes,
     parse_duration_ns,
@@ -32,6 +33,14 @@ ALL_MODELS = "*"  # Of --load-model.
 TRACE_RATE_MAX = 2**32 - 1
 # Each has a descriptor, and a place in the table that the core asks when one was taken away.
 SHARED_REGIONS_MAX = 4096
+# Each has a thread, and four descriptors.
+SHM_CLIENTS_MAX = 1024
+# The core's limits of a segment, and below them what holds no request of use.
+SHM_BYTES_MIN, SHM_BYTES_MAX = 512 << 10, 64 << 30
+SHM_SPIN_NS_MAX = 10 * 10**6
+SHM_AUTO, SHM_OFF = "auto", "off"  # Of --shm-socket.
+# What a Unix socket's address may have: 108 bytes, of which a path needs one for its end.
+_SOCKET_NAME_BYTES_MAX = 107
 # A host in lower case, a port that is not the scheme's own one: what an Origin field says.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
@@ -75,6 +84,41 @@ def _shared_memory(text: str) -> str:
     if folded in ("false", "off"):
         return "off"
     raise ValueError(f"expected local or off, found '{text}'")
+
+
+def _shm_socket(text: str) -> str:
+    """auto, off, @NAME or a path. A slash is asked for, so that a slip is not taken for a file."""
+    folded = text.lower()
+    if folded in (SHM_AUTO, SHM_OFF):
+        return folded
+    is_address = (text.startswith("@") and len(text) > 1) or "/" in text
+    if not is_address or not text.isprintable():
+        raise ValueError(
+            f"expected auto, off, @NAME or a path such as /run/fastserve.shm or ./shm, found"
+            f" '{text}'"
+        )
+    size = len(text.encode())
+    if size > _SOCKET_NAME_BYTES_MAX:
+        raise ValueError(
+            f"expected at most {_SOCKET_NAME_BYTES_MAX} bytes, found {size} in '{text}'"
+        )
+    return text
+
+
+def _shm_bytes(text: str) -> int:
+    count = parse_bytes(text)
+    if not SHM_BYTES_MIN <= count <= SHM_BYTES_MAX:
+        span = f"from {format_bytes(SHM_BYTES_MIN)} to {format_bytes(SHM_BYTES_MAX)}"
+        raise ValueError(f"expected a size {span}, found '{text}'")
+    return count
+
+
+def _shm_spin_ns(text: str) -> int:
+    duration_ns = parse_duration_ns(text)
+    if duration_ns > SHM_SPIN_NS_MAX:
+        limit = format_duration_ns(SHM_SPIN_NS_MAX)
+        raise ValueError(f"expected at most {limit}, found '{text}' (a bare number is seconds)")
+    return duration_ns
 
 
 def _boolean(text: str) -> bool:
@@ -218,6 +262,12 @@ SETTINGS = (
         alias="allow-client-shm",
     ),
     Setting(
+        "shm-socket", "shm_socket", _shm_socket, _SERVER, "auto|off|@NAME|PATH",
+        "where programs on this machine connect that speak over shared memory. auto:"
+        " @fastserve-PORT if it is free. @NAME is for this user and root, a file for those whom its"
+        " permissions let in",
+    ),
+    Setting(
         "max-batch", "max_batch_size", _integer(1, BATCH_ROWS_MAX), _MODELS, "ROWS",
         "largest batch of a model without a config; 1 turns batching off",
     ),
@@ -262,6 +312,13 @@ SETTINGS = (
             " over new servers; 0: never"),
     Setting("max-shared-regions", "shared_regions_max", _integer(1, SHARED_REGIONS_MAX), _LIMITS,
             "N", "regions of shared memory that clients may register"),
+    Setting("max-shm-clients", "shm_clients_max", _integer(1, SHM_CLIENTS_MAX), _LIMITS, "N",
+            "clients at --shm-socket, each with a thread of the server's"),
+    Setting("max-shm-bytes", "shm_bytes_max", _shm_bytes, _LIMITS, "SIZE",
+            "largest segment of one of them; who wants more gets this"),
+    Setting("shm-spin", "shm_spin_ns", _shm_spin_ns, _LIMITS, "TIME",
+            "how long a thread of theirs looks for the next request before it sleeps, while that"
+            " pays; 0: never"),
     Setting("drain-timeout", "drain_timeout_ns", parse_duration_ns, _LIMITS, "TIME",
             "for requests in flight to finish at shutdown"),
     Setting("drain-grace", "drain_grace_ns", parse_duration_ns, _LIMITS, "TIME",

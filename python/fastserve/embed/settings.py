@@ -67,6 +67,7 @@ _OF_PROCESSES = (
     "model_control", "load_model", "poll_interval", "transition", "state_file",
     "loops", "loop_kind", "reuse_port", "debug_endpoint", "grpc_port", "metrics_port",
     "triton_ports", "shared_memory", "max_shared_regions",
+    "shm_socket", "max_shm_clients", "max_shm_bytes", "shm_spin",
     "trace_file", "trace_level", "trace_rate", "max_trace_bytes",
 )  # fmt: skip
 SERVER_KEYS = tuple(s.key for s in SETTINGS if s.key not in (*_OF_LOGS, *_OF_PROCESSES))

@@ -35,6 +35,7 @@ def test_only_logs_and_processes_are_left_to_the_command():
     of_the_command |= {"trace_file", "trace_level", "trace_rate", "max_trace_bytes"}
     of_the_command |= {"grpc_port", "metrics_port", "triton_ports"}
     of_the_command |= {"shared_memory", "max_shared_regions"}
+    of_the_command |= {"shm_socket", "max_shm_clients", "max_shm_bytes", "shm_spin"}
     of_the_command |= {"model_control", "load_model", "poll_interval", "transition", "state_file"}
     assert set(BY_KEY) - set(SERVER_KEYS) <= of_the_command
     assert not set(SERVER_KEYS) & of_the_command
