@@ -113,8 +113,8 @@ def test_no_failure_of_accept_ends_the_listening(models, calls, loop_environment
 
 def test_a_limit_that_is_too_low_is_told_and_kept_at_the_start(models):
     """Clients beyond it are told so, instead of waiting for ever."""
-    with Server(models, prefix=("prlimit", "--nofile=80:80")) as server:
-        assert "at most 40 connections instead of 10000" in server.log_text()
+    with Server(models, prefix=("prlimit", "--nofile=90:90")) as server:
+        assert "at most 45 connections instead of 10000" in server.log_text()
         wires = [Wire(server.port) for _ in range(60)]
         statuses = []
         try:
@@ -126,15 +126,16 @@ def test_a_limit_that_is_too_low_is_told_and_kept_at_the_start(models):
                 wire.close()
         await_served(server)  # Who was refused lingers for two seconds.
         assert set(statuses) == {200, 503}
-        assert statuses.count(200) == 40
+        assert statuses.count(200) == 45
 
 
 def test_a_soft_limit_is_raised_as_far_as_needed(models):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     prefix = ("prlimit", f"--nofile=100:{hard}")
-    with Server(models, "--max-connections", "200", prefix=prefix) as server:
+    limits = ("--max-connections", "200", "--max-shm-clients", "5")
+    with Server(models, *limits, prefix=prefix) as server:
         assert "instead of" not in server.log_text()
-        assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE) == (264, hard)
+        assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE) == (264 + 4 * 5, hard)
         wires = [Wire(server.port) for _ in range(150)]
         for number, wire in enumerate(wires):
             check_serves(wire, number)

@@ -32,6 +32,7 @@ from fastserve.control.transition import Published, VersionLoader
 from fastserve.errors import Error
 from fastserve.server import banner, logs
 from fastserve.server.debug import DebugEndpoint
+from fastserve.server.farewell import say_drained
 from fastserve.server.front_end import CutOff, FrontEnd
 from fastserve.server.live.live_settings import LiveSettings
 from fastserve.server.live.shared_regions import SharedRegions
@@ -42,6 +43,7 @@ from fastserve.server.routes.router import Router
 from fastserve.server.scrape import Scraper
 from fastserve.server.sockets.acceptor import with_connections_that_fit
 from fastserve.server.sockets.listen import of_loop, url_of, urls_of
+from fastserve.server.sockets.shm_transport import ShmTransport
 from fastserve.server.tracing.tracer import Tracer
 
 if TYPE_CHECKING:
@@ -84,10 +86,6 @@ async def _serve(
     return status, server.is_busy
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 class Server:
     """Threads: the loop's, but for _load()."""
 
@@ -98,7 +96,7 @@ class Server:
         sockets: Sequence[socket.socket],
         hand_over: HandOver | None = None,
     ) -> None:
-        if not (options.loops > 1 and options.loop_kind == "process"):
+        if not options.has_processes:
             options = with_connections_that_fit(options)  # Each child process sees to its own.
         self._options = options
         self._sockets = sockets
@@ -108,10 +106,15 @@ class Server:
         self._remembered = self._state_file.read() if self._state_file else {}
         regions = SharedRegions.of(options)
         self._live = LiveSettings(Tracer(options), regions, lambda to: self._loops.configure(to))
+        self._serving_map: _core.ServingMap | None = None
         self._manager, self._loops = self._compose(sources)
+        port = sockets[0].getsockname()[1]
+        self._shm = ShmTransport(
+            options, self._serving_map, port, is_handed_over=hand_over is not None
+        )
         self._live.tell()
         self._control, self._source = self._compose_control()
-        self._scraper = Scraper(self._manager, self._loops, self._loop, self._live)
+        self._scraper = Scraper(self._manager, self._loops, self._loop, self._live, self._shm.stats)
         self._router = Router(
             self._manager,
             self._scraper.render,
@@ -133,9 +136,9 @@ class Server:
     def _compose(self, sources: Sequence[ModelSource]) -> tuple[Manager, Loops]:
         """What the models are loaded into, and what serves them."""
         options, live, loader = self._options, self._live, Loader(self._options.model_defaults)
-        if options.loops > 1 and options.loop_kind == "process":
+        if options.has_processes:
             return self._compose_processes(sources, loader)
-        serving_map = _core.ServingMap()
+        self._serving_map = serving_map = _core.ServingMap()
         manager = self._new_manager(sources, serving_map, loader)
         if options.loops > 1:
             return manager, self._compose_threads(serving_map)
@@ -234,8 +237,11 @@ class Server:
             self._hand_over.begin()
         if self._hand_over is None or not self._hand_over.waits_until_ready:
             await self._accept()
-        # A daemon: a signal must be able to end the process while an engine reads a large file.
-        threading.Thread(target=self._load, name="loader", daemon=True).start()
+        if self._stop.done():
+            self._loaded.set()  # Nothing was, and nothing will.
+        else:
+            # A daemon: a signal must be able to end the process while an engine reads a large file.
+            threading.Thread(target=self._load, name="loader", daemon=True).start()
         try:
             status = await self._stop
             await self._see_successor()
@@ -262,6 +268,12 @@ class Server:
         return False
 
     async def _accept(self) -> None:
+        try:
+            self._shm.open()
+        except Error as error:
+            logs.error(f"the server cannot start: {error}")
+            self._finish(2)  # It was not tried, as with a taken port.
+            return
         await self._loops.accept()
         for url in urls_of(self._sockets):
             logs.info(f"listening on {url}", {"event": "listening", "url": url})
@@ -301,12 +313,7 @@ class Server:
         if self._stop.done():
             return  # A signal was faster: there is nothing to announce any more.
         models = list(self._manager.models.values())
-        for model in models:
-            for number, state in sorted(model.states.items()):
-                if state.reason:
-                    logs.error(f"{model.name} version {number} is not served: {state.reason}")
-            if model.problem:
-                logs.error(f"{model.name} is not served: {model.problem}")
+        banner.say_not_served(models)
         if (
             self._source is None
             and not self._manager.any_ready()
@@ -378,19 +385,11 @@ class Server:
         # The loops close theirs; what is in the backlog is lost, unless another server has it too.
         for sock in self._sockets:
             sock.close()
-        self._cut_off = cut_off = await self._loops.drain()
+        self._cut_off = await self._shm.drain_with(self._loops)
         await asyncio.to_thread(self._live.close, _TRACES_TIMEOUT_S)
         if self._control is not None:
             self._control.close()
         if not self.is_busy:
             with contextlib.suppress(Error, _core.CoreError):
                 await asyncio.to_thread(self._retire_all)
-        took = format_duration_ns(round((self._loop.time() - began_s) * 1e9))
-        if cut_off != CutOff():
-            logs.warning(
-                f"drained for {took}, until the time was up; cut off:"
-                f" {_count(cut_off.requests, 'request')},"
-                f" {_count(cut_off.connections, 'connection')}"
-            )
-        else:
-            logs.info(f"drained in {took}; nothing was cut off")
+        say_drained(self._cut_off, self._loop.time() - began_s)

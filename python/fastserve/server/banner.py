@@ -41,6 +41,16 @@ def show(options: Options, url: str, models: Sequence[Model]) -> None:
         print(f"\n{shown}", file=sys.stderr, flush=True)  # noqa: T201 It is the banner.
 
 
+def say_not_served(models: Sequence[Model]) -> None:
+    """An error in the log for each version, and each model, with the reason."""
+    for model in models:
+        for number, state in sorted(model.states.items()):
+            if state.reason:
+                logs.error(f"{model.name} version {number} is not served: {state.reason}")
+        if model.problem:
+            logs.error(f"{model.name} is not served: {model.problem}")
+
+
 def text(
     url: str,
     host: str,

@@ -59,6 +59,7 @@ class Snapshot:
     loop_restarts: int = 0
     pids: Sequence[int] = ()  # Of the processes that serve beside this one.
     shared_memory: Mapping[str, int] = field(default_factory=dict)  # Empty where nobody may.
+    shm: Mapping[str, int] = field(default_factory=dict)  # Of --shm-socket; empty without.
 
 
 def render(snapshot: Snapshot) -> bytes:
@@ -75,6 +76,7 @@ class _Collector(Collector):
     def collect(self) -> Iterable[Metric]:
         yield from _server(self._snapshot)
         yield from _shared_memory(self._snapshot.shared_memory)
+        yield from _shm(self._snapshot.shm)
         yield from _requests(self._snapshot.versions)
         yield from _batches(self._snapshot.versions)
         yield from _durations(self._snapshot.versions)
@@ -169,6 +171,32 @@ def _shared_memory(stats: Mapping[str, int]) -> Iterator[Metric]:
             "Regions that clients took away while the server used them.",
             value=stats["poisoned"],
         )
+
+
+def _shm(stats: Mapping[str, int]) -> Iterator[Metric]:
+    if not stats:
+        return
+    for name, help_text, key in (
+        ("clients", "Clients over shared memory that are connected now.", "clients"),
+        ("in_flight_requests", "Requests of theirs that are not answered yet.", "in_flight"),
+        ("segment_bytes", "Bytes of their segments, touched or not.", "segment_bytes"),
+    ):
+        yield GaugeMetricFamily(f"fastserve_shm_{name}", help_text, value=stats[key])
+    for name, help_text, key in (
+        ("clients_opened", "Clients over shared memory that were let in.", "clients_opened"),
+        ("clients_refused", "Clients over shared memory that were not.", "clients_refused"),
+        ("requests", "Requests over shared memory.", "requests"),
+        ("responses", "Responses over shared memory; of a stream each one.", "responses"),
+        ("violations", "Clients over shared memory that broke its rules.", "violations"),
+    ):
+        yield CounterMetricFamily(f"fastserve_shm_{name}", help_text, value=stats[key])
+    ends = CounterMetricFamily(
+        "fastserve_shm_ends", "Requests over shared memory that ended, by code.", labels=("code",)
+    )
+    for key in sorted({"ends_OK", *stats}):
+        if key.startswith("ends_"):
+            ends.add_metric([key.removeprefix("ends_")], stats.get(key, 0))
+    yield ends
 
 
 def _gateway(snapshot: Snapshot) -> Iterator[Metric]:

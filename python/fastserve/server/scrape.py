@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from fastserve.control.manager import Manager
@@ -30,11 +30,13 @@ class Scraper:
         loops: Loops,
         loop: asyncio.AbstractEventLoop,
         live: LiveSettings | None = None,
+        shm_stats: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._manager = manager
         self._loops = loops
         self._loop = loop
         self._live = live
+        self._shm_stats = shm_stats
         self._tasks: set[asyncio.Task[None]] = set()
 
     def render(self, respond: Callable[[Response], None]) -> None:
@@ -95,6 +97,7 @@ class Scraper:
             shared_memory=self._live.regions.counted(stats.gateway)
             if self._live and self._live.regions
             else {},
+            shm=self._shm_stats(),
             connections=stats.connections,
             in_flight=stats.in_flight,
             loops=self._loops.states(),

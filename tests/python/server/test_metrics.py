@@ -188,6 +188,23 @@ def test_a_core_that_tells_more_is_shown_more():
     assert value(families, "fastserve_expected_wait_seconds", model="digits") == 0.0015
 
 
+def test_clients_over_shared_memory_are_told_where_there_may_be_any():
+    assert not any(name.startswith("fastserve_shm") for name in parsed(SNAPSHOT))
+    counted = ("clients_opened", "clients_closed", "clients_refused", "requests", "responses")
+    shm = dict.fromkeys(("clients", "in_flight", "segment_bytes", *counted, "violations"), 0)
+    families = parsed(replace(SNAPSHOT, shm={**shm, "clients": 2, "in_flight": 3, "requests": 9}))
+    assert value(families, "fastserve_shm_clients") == 2
+    assert value(families, "fastserve_shm_in_flight_requests") == 3
+    assert value(families, "fastserve_shm_segment_bytes") == 0
+    assert value(families, "fastserve_shm_requests_total") == 9
+    for name in ("clients_opened", "clients_refused", "responses", "violations"):
+        assert value(families, f"fastserve_shm_{name}_total") == 0
+    assert value(families, "fastserve_shm_ends_total", code="OK") == 0
+    families = parsed(replace(SNAPSHOT, shm={**shm, "ends_OK": 4, "ends_NOT_FOUND": 1}))
+    assert value(families, "fastserve_shm_ends_total", code="OK") == 4
+    assert value(families, "fastserve_shm_ends_total", code="NOT_FOUND") == 1
+
+
 # The parent of loops does next to nothing: what it uses is not what the server uses.
 @needs_own_proc
 def test_the_processes_of_the_loops_are_counted_with_their_parent():

@@ -25,6 +25,8 @@ from fastserve.server.sockets.listen import BACKLOG
 
 # Files of models, libraries and logs, the loop's own, and connections that are being refused.
 RESERVED_DESCRIPTORS = 64
+# Of a client over shared memory: its socket, its process, its segment and its bell.
+_DESCRIPTORS_PER_SHM_CLIENT = 4
 # Long enough to cost nothing, short enough that nobody waits for it.
 RETRY_S = 0.1
 # One line for all failures within this time.
@@ -34,14 +36,15 @@ _ACCEPTS_IN_A_ROW = 8
 _ADVICE = "raise `ulimit -n`, or lower --max-connections"
 
 
-def connections_that_fit(connections_max: int) -> int:
+def connections_that_fit(connections_max: int, others: int = 0) -> int:
     """How many connections the limit of open files leaves room for; `connections_max` at most.
 
-    Raises the soft limit first: it is low for the sake of programs that use select(), which nothing
-    here does.
+    `others` are descriptors that clients of another kind may take. Raises the soft limit first: it
+    is low for the sake of programs that use select(), which nothing here does.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections_max + RESERVED_DESCRIPTORS
+    reserved = RESERVED_DESCRIPTORS + others
+    wanted = connections_max + reserved
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return connections_max
     limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -49,7 +52,7 @@ def connections_that_fit(connections_max: int) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     if limit >= wanted:
         return connections_max
-    fitting = max(limit - RESERVED_DESCRIPTORS, limit // 2)
+    fitting = max(limit - reserved, limit // 2)
     logs.warning(
         f"at most {fitting} connections instead of {connections_max}: this process may open"
         f" {limit} files; {_ADVICE}"
@@ -59,7 +62,11 @@ def connections_that_fit(connections_max: int) -> int:
 
 def with_connections_that_fit(options: Options) -> Options:
     """For a process that is the server's own: its limit of open files may be raised."""
-    return replace(options, connections_max=connections_that_fit(options.connections_max))
+    shm_clients = options.shm_clients_max if options.serves_shm else 0
+    fitting = connections_that_fit(
+        options.connections_max, shm_clients * _DESCRIPTORS_PER_SHM_CLIENT
+    )
+    return replace(options, connections_max=fitting)
 
 
 class Acceptor:

@@ -11,8 +11,14 @@ from typing import Any
 import pytest
 import uvloop
 
+from fastserve.config.options import Options
 from fastserve.server.sockets import listen
-from fastserve.server.sockets.acceptor import RESERVED_DESCRIPTORS, Acceptor, connections_that_fit
+from fastserve.server.sockets.acceptor import (
+    RESERVED_DESCRIPTORS,
+    Acceptor,
+    connections_that_fit,
+    with_connections_that_fit,
+)
 
 LOOPS = [uvloop.new_event_loop, asyncio.new_event_loop]
 WITHIN_S = 10.0
@@ -119,6 +125,18 @@ def test_without_room_for_all_there_are_fewer_and_it_is_said(limit, caplog):
     assert limit["files"] == (512, 512)
     assert "at most 448 connections instead of 1000" in caplog.text
     assert "ulimit -n" in caplog.text
+
+
+def test_clients_over_shared_memory_have_room_where_there_may_be_any(limit):
+    for options, shm in (
+        (Options(shm_clients_max=10), 40),
+        (Options(shm_clients_max=10, shm_socket="off"), 0),
+        (Options(shm_clients_max=10, shared_memory="off"), 0),
+        (Options(shm_clients_max=10, loops=2, loop_kind="process"), 0),
+    ):
+        limit["files"] = (512, 512)
+        fitting = with_connections_that_fit(options).connections_max
+        assert fitting == 512 - RESERVED_DESCRIPTORS - shm
 
 
 def test_a_tiny_limit_leaves_half_to_connections(limit):
