@@ -84,6 +84,8 @@ class Backend {
   virtual const Signature& signature() const = 0;
   // Instances may share what is read-only (weights, an engine's session).
   virtual Result<std::unique_ptr<ModelInstance>> NewInstance() = 0;
+  // Whether its instances ask OutputSink::PlaceFor, so that it pays to have places ready.
+  virtual bool takes_places() const { return false; }
 };
 
 }  // namespace fastserve

@@ -7,10 +7,19 @@ from tools.soak import watch
 MB = 1 << 20
 
 
-def at(at_s: float, rss_bytes: float, *, fds: int = 20, threads: int = 8, is_quiet: bool = True):
+def at(
+    at_s: float,
+    rss_bytes: float,
+    *,
+    heap_bytes: float = 18 * MB,
+    fds: int = 20,
+    threads: int = 8,
+    is_quiet: bool = True,
+):
     return watch.Sample(
         at_s=at_s,
         rss_bytes=int(rss_bytes),
+        heap_bytes=int(heap_bytes),
         pss_bytes=0,
         fds=fds,
         threads=threads,
@@ -30,12 +39,13 @@ def problems(samples: list[watch.Sample]) -> list[str]:
 
 
 def test_a_slope_is_that_of_the_line():
-    assert watch.slope_per_hour(an_hour(5 * MB)) == pytest.approx(5 * MB)
+    points = [(one.at_s, one.rss_bytes) for one in an_hour(5 * MB)]
+    assert watch.slope_per_hour(points) == pytest.approx(5 * MB)
 
 
-def test_less_than_two_samples_have_no_slope():
+def test_less_than_two_points_have_no_slope():
     assert watch.slope_per_hour([]) == 0
-    assert watch.slope_per_hour([at(1, MB)]) == 0
+    assert watch.slope_per_hour([(1.0, MB)]) == 0
 
 
 def test_an_hour_that_grows_by_less_than_a_megabyte_is_well():
@@ -45,6 +55,12 @@ def test_an_hour_that_grows_by_less_than_a_megabyte_is_well():
 def test_a_leak_is_found():
     (problem,) = problems(an_hour(2 * MB))
     assert "RSS rises by 2.10 MB an hour" in problem
+
+
+def test_what_is_held_in_a_heap_that_does_not_grow_is_found():
+    samples = [at(60 * i, 60 * MB, heap_bytes=18 * MB + i * MB / 30) for i in range(13)]
+    (problem,) = problems(samples)
+    assert "heap rises by 2.10 MB an hour" in problem
 
 
 def test_growth_in_the_first_half_is_none():

@@ -135,7 +135,7 @@ class Soak:
         print(
             f"{now.at_s:7.0f} s  {sum(ledger.statuses.values()):8} answers, {ledger.right} right,"
             f" {len(ledger.lost)} lost, {len(ledger.wrong)} wrong;"
-            f" RSS {now.rss_bytes / 1e6:.1f} MB, {now.fds} fds, {now.threads} threads",
+            f" RSS {now.rss_bytes / 1e6:.1f} MB, heap {now.heap_bytes / 1e6:.2f} MB, {now.fds} fds, {now.threads} threads",
             flush=True,
         )
 
@@ -211,8 +211,9 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(report, indent=1))
-    slope = report.get("rss_slope_mb_per_hour", "unknown")
-    print(f"RSS slope {slope} MB/h; {path.relative_to(ROOT)}")
+    rss = report.get("rss_slope_mb_per_hour", "unknown")
+    heap = report.get("heap_slope_mb_per_hour", "unknown")
+    print(f"RSS slope {rss} MB/h, heap {heap} MB/h; {path.relative_to(ROOT)}")
     for problem in problems:
         print(f"FAILED: {problem}")
     return 1 if problems else 0

@@ -12,6 +12,7 @@ class OnnxRuntimeBackend : public Backend {
       : session_(std::move(session)) {}
 
   const Signature& signature() const override { return session_->signature; }
+  bool takes_places() const override { return true; }
   Result<std::unique_ptr<ModelInstance>> NewInstance() override {
     return std::unique_ptr<ModelInstance>(std::make_unique<ort::OrtInstance>(session_));
   }

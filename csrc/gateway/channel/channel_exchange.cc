@@ -40,7 +40,7 @@ void ChannelExchange::Clear() noexcept {
   arena.Clear();
   request.Clear();
   request.sink = this;
-  is_answered = false;
+  lent = 0;
   owner.reset();
   outputs.clear();
   responses = 0;

@@ -3,7 +3,7 @@
 // Exchanges are reused, with the capacity of what they have (ChannelSession keeps a pool).
 //
 // Threads: the session's, except from Servable::Submit until OnEnd: then it is the scheduler's, and
-// the session may touch `request.cancelled` only, and under its mutex `is_answered`.
+// the session may touch `request.cancelled` only.
 #pragma once
 
 #include <cstddef>
@@ -58,8 +58,8 @@ class ChannelExchange final : public ResponseSink {
   TensorArena arena;           // Inputs that must not change while they are read.
   InferenceRequest request;
 
-  // Of the session, under its mutex: it has its answer, and whatever else comes is dropped.
-  bool is_answered = false;
+  // The block of the outbox that its engine may compute into; 0: none.
+  uint64_t lent = 0;
   // Keeps the session while the scheduler has the exchange.
   std::shared_ptr<ChannelExchangeOwner> owner;
 

@@ -11,29 +11,14 @@ namespace {
 // Larger ones are copied while others may speak.
 constexpr size_t kCopiedUnderMutexMax = size_t{16} << 10;
 
-constexpr size_t RoundUp(size_t bytes) {
-  constexpr size_t kTo = ChannelLayout::kAlignment;
-  return (bytes + kTo - 1) / kTo * kTo;
-}
-
 // Of which this thread is to ring the bell later.
 thread_local ChannelOutbox* quiet = nullptr;
 thread_local bool has_spoken = false;
 
-size_t BytesOf(std::span<const ResponseOutput> outputs) {
+size_t BytesOfOutputs(std::span<const ResponseOutput> outputs) {
   size_t bytes = 0;
   for (const ResponseOutput& output : outputs) bytes += output.tensor.bytes.size();
   return bytes;
-}
-
-size_t BytesOf(const std::vector<ChannelCopy>& copies) {
-  size_t bytes = 0;
-  for (const ChannelCopy& copy : copies) bytes += copy.from.size();
-  return bytes;
-}
-
-void Make(const std::vector<ChannelCopy>& copies) {
-  for (const ChannelCopy& copy : copies) std::ranges::copy(copy.from, copy.to.begin());
 }
 
 void AddOnce(const ServableHandle& servable, std::vector<ServableHandle>* all) {
@@ -54,13 +39,11 @@ ChannelOutbox::QuietScope::~QuietScope() {
 
 ChannelOutbox::ChannelOutbox(std::span<std::byte> segment, ChannelHead& head, EventFd event_fd,
                              ChannelStats& stats)
-    : segment_(segment),
-      layout_(ChannelLayout::For(segment.size())),
-      head_(head),
+    : head_(head),
       event_fd_(std::move(event_fd)),
       stats_(stats),
       responses_(head.responses.TakeProducer()),
-      heap_(layout_.server_heap.bytes),
+      heap_(segment),
       places_(kChannelSlots) {}
 
 // ------------------------------------------------------------------------------------------------
@@ -176,63 +159,23 @@ std::vector<ServableHandle> ChannelOutbox::Close() {
 // ------------------------------------------------------------------------------------------------
 // The heap.
 
-bool ChannelOutbox::PlaceMessage(size_t spare_bytes, Descriptor* out, uint64_t* spare) {
-  const size_t message_bytes = MessageBytes(message_);
-  const std::optional<size_t> block = heap_.Allocate(RoundUp(message_bytes) + spare_bytes);
-  if (!block) return false;
-  out->offset = layout_.server_heap.begin + *block;
-  out->bytes = message_bytes;
-  *spare = out->offset + RoundUp(message_bytes);
-  return true;
-}
-
-bool ChannelOutbox::PlaceResponse(const SaidResponse& said, Descriptor* out) {
-  message_.Clear();
-  message_.model = said.servable->name();
-  message_.version = said.servable->version_text();
-  message_.id = said.id;
-  copies_.clear();
-  size_t bytes = 0;
-  for (const size_t wanted : said.wanted) {
-    const ServedOutput& served = said.servable->outputs()[wanted];
-    const Tensor& tensor = said.outputs[served.index].tensor;
-    ChannelTensor& placed = message_.tensors.emplace_back();
-    placed.name = served.spec.name;
-    placed.type = tensor.type;
-    placed.shape = tensor.shape;
-    placed.bytes = tensor.bytes.size();
-    const std::byte* const begin = segment_.data();
-    const bool is_inside = tensor.bytes.data() >= begin + layout_.client_heap.begin &&
-                           tensor.bytes.data() < begin + layout_.server_heap.begin;
-    placed.offset = is_inside ? static_cast<uint64_t>(tensor.bytes.data() - begin) : 0;
-    // An alias of rows that are not aligned is copied as well: clients read 64 bytes at a time.
-    if (is_inside && placed.offset % ChannelLayout::kAlignment == 0) continue;
-    placed.offset = 0;
-    copies_.push_back({{}, tensor.bytes});
-    bytes += RoundUp(placed.bytes);
-  }
-  uint64_t next = 0;
-  if (!PlaceMessage(bytes, out, &next)) return false;
-  size_t copied = 0;
-  for (ChannelTensor& placed : message_.tensors) {
-    if (placed.offset != 0) continue;
-    placed.offset = next;
-    copies_[copied++].to = segment_.subspan(next, placed.bytes);
-    next += RoundUp(placed.bytes);
-  }
-  WriteMessage(message_, segment_.subspan(out->offset, out->bytes));
-  return true;
-}
-
-void ChannelOutbox::Free(const Descriptor& descriptor) {
-  if (descriptor.bytes == 0) return;
-  static_cast<void>(heap_.Free(descriptor.offset - layout_.server_heap.begin));
-}
-
 bool ChannelOutbox::Release(uint64_t offset) {
   const MutexLock lock(mutex_);
-  if (!layout_.server_heap.Contains(offset, 1)) return false;
-  return heap_.Free(offset - layout_.server_heap.begin);
+  return heap_.Free(offset);
+}
+
+uint64_t ChannelOutbox::Lend(const ChannelExchange& exchange, std::vector<OutputPlace>* places) {
+  const MutexLock lock(mutex_);
+  // What waits has been there before.
+  if (!waiting_.empty()) return 0;
+  return heap_.Lend(*exchange.servable, exchange.message.id, exchange.wanted, exchange.request.rows,
+                    places);
+}
+
+void ChannelOutbox::TakeBack(uint64_t lent) {
+  if (lent == 0) return;
+  const MutexLock lock(mutex_);
+  Free(lent);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -262,14 +205,7 @@ Descriptor ChannelOutbox::EndOf(uint64_t number, const Status& status) {
   end.kind = DescriptorKind::kEnd;
   end.code = static_cast<uint32_t>(status.code());
   end.request = number;
-  const std::string& text = status.message();
-  if (text.empty()) return end;
-  // Without room there is the code alone.
-  const std::optional<size_t> block = heap_.Allocate(text.size());
-  if (!block) return end;
-  end.offset = layout_.server_heap.begin + *block;
-  end.bytes = text.size();
-  std::memcpy(segment_.data() + end.offset, text.data(), text.size());
+  heap_.PlaceText(status.message(), &end);
   return end;
 }
 
@@ -308,10 +244,7 @@ void ChannelOutbox::SayDescription(uint64_t number, const ChannelMessage& messag
     Descriptor descriptor{};
     descriptor.kind = DescriptorKind::kLast;
     descriptor.request = number;
-    message_ = message;
-    uint64_t spare = 0;
-    if (PlaceMessage(0, &descriptor, &spare)) {
-      WriteMessage(message_, segment_.subspan(descriptor.offset, descriptor.bytes));
+    if (heap_.PlaceMessage(message, &descriptor)) {
       Push(descriptor);
     } else {
       EndNow(number, ResourceExhausted("no room for the description: release responses first"));
@@ -327,11 +260,13 @@ void ChannelOutbox::SayResponse(const SaidResponse& said) {
   std::vector<ChannelCopy> copies;
   {
     const MutexLock lock(mutex_);
-    if (!IsOpen(said.number)) return;
-    if (!waiting_.empty() || !PlaceResponse(said, &descriptor)) {
+    if (!IsOpen(said.number)) return Free(said.lent);
+    const bool may_overtake = waiting_.empty() || said.lent != 0;
+    if (!may_overtake || !heap_.PlaceResponse(said, &descriptor, &copies_)) {
       Wait(said);
     } else if (BytesOf(copies_) <= kCopiedUnderMutexMax) {
       Make(copies_);
+      if (descriptor.offset != said.lent) Free(said.lent);
       Push(descriptor);
     } else {
       copies.swap(copies_);
@@ -341,10 +276,11 @@ void ChannelOutbox::SayResponse(const SaidResponse& said) {
     Make(copies);
     const MutexLock lock(mutex_);
     copies_.swap(copies);
+    Free(said.lent);
     if (IsOpen(said.number)) {
       Push(descriptor);
     } else {
-      Free(descriptor);
+      Free(descriptor.offset);
     }
   }
   Ring();
@@ -354,20 +290,22 @@ void ChannelOutbox::SayResponse(const SaidResponse& said) {
 // What waits.
 
 void ChannelOutbox::Wait(const SaidResponse& said) {
-  const size_t bytes = BytesOf(said.outputs);
-  if (bytes > layout_.server_heap.bytes / 2) {
-    return EndNow(said.number,
-                  ResourceExhausted("the response has ", bytes, " bytes, more than half of the ",
-                                    layout_.server_heap.bytes,
-                                    " that the shared segment has for responses; connect with a "
-                                    "larger segment"));
+  const size_t bytes = BytesOfOutputs(said.outputs);
+  Status refusal;
+  if (!heap_.CouldHold(bytes)) {
+    refusal =
+        ResourceExhausted("the response has ", bytes, " bytes, too many for the ", heap_.bytes(),
+                          " that the shared segment has for responses; "
+                          "connect with a larger segment");
+  } else if (waiting_bytes_ + bytes > heap_.bytes() || waiting_.size() >= kWaitingMax) {
+    refusal = ResourceExhausted("no room for a response of ", bytes,
+                                " bytes: ", heap_.bytes_in_use(), " of ", heap_.bytes(),
+                                " bytes are held by responses that were not released, and ",
+                                waiting_bytes_, " wait");
   }
-  if (waiting_bytes_ + bytes > layout_.server_heap.bytes || waiting_.size() >= kWaitingMax) {
-    return EndNow(said.number,
-                  ResourceExhausted("no room for a response of ", bytes, " bytes: ",
-                                    heap_.bytes_in_use(), " of ", layout_.server_heap.bytes,
-                                    " bytes are held by responses that were not released, and ",
-                                    waiting_bytes_, " wait"));
+  if (!refusal.ok()) {
+    Free(said.lent);
+    return EndNow(said.number, refusal);
   }
   Waiting waiting;
   waiting.descriptor.kind = said.last ? DescriptorKind::kLast : DescriptorKind::kResponse;
@@ -379,6 +317,7 @@ void ChannelOutbox::Wait(const SaidResponse& said) {
   waiting.wanted.assign(said.wanted.begin(), said.wanted.end());
   for (ResponseOutput& output : said.outputs) waiting.outputs.push_back(std::move(output));
   waiting.bytes = bytes;
+  waiting.lent = said.lent;
   waiting_.push_back(std::move(waiting));
   waiting_bytes_ += bytes;
   if (said.last) Find(said.number)->exchange = nullptr;
@@ -389,7 +328,7 @@ bool ChannelOutbox::FlushFront(Nanos now) {
   Descriptor& descriptor = front.descriptor;
   if (front.closes) {
     if (!IsOpen(descriptor.request)) {
-      Free(descriptor);
+      Free(descriptor.offset);
       return true;
     }
     CloseNumber(descriptor.request, static_cast<Code>(descriptor.code));
@@ -397,18 +336,24 @@ bool ChannelOutbox::FlushFront(Nanos now) {
   }
   if (front.is_placed) return responses_.TryPush(descriptor);
   // Its request may have ended meanwhile.
-  if (!IsOpen(descriptor.request)) return true;
+  if (!IsOpen(descriptor.request)) {
+    Free(front.lent);
+    return true;
+  }
   const SaidResponse said{.number = descriptor.request,
                           .last = descriptor.kind == DescriptorKind::kLast,
                           .servable = front.servable,
                           .id = front.id,
                           .wanted = front.wanted,
-                          .outputs = front.outputs};
-  if (PlaceResponse(said, &descriptor)) {
+                          .outputs = front.outputs,
+                          .lent = front.lent};
+  if (heap_.PlaceResponse(said, &descriptor, &copies_)) {
     Make(copies_);
+    if (descriptor.offset != front.lent) Free(front.lent);
   } else if (now - front.since < kPatience) {
     return false;
   } else {
+    Free(front.lent);
     const Place* const place = Find(descriptor.request);
     if (place->exchange != nullptr) {
       place->exchange->request.cancelled.store(true, std::memory_order_relaxed);
@@ -418,6 +363,7 @@ bool ChannelOutbox::FlushFront(Nanos now) {
                                          kPatience / kSecond, " s: release responses sooner"));
   }
   front.is_placed = true;
+  front.lent = 0;
   waiting_bytes_ -= std::exchange(front.bytes, 0);
   if (descriptor.kind != DescriptorKind::kEnd) stats_.responses.Add();
   if (descriptor.kind != DescriptorKind::kResponse) {

@@ -7,10 +7,9 @@
 //   outbox.SayEnd(number, status)
 //   outbox.Release(offset); outbox.Flush(now)  // the session: the client has read something
 //
-// Responses are written into blocks of the server's half of the segment; outputs that are the bytes
-// of the client's own half already stay there. What finds no room, in the heap or the ring, waits
-// until the client has released or read something, in order, up to kPatience and as many bytes as
-// the heap has. Then its request ends with RESOURCE_EXHAUSTED.
+// What finds no room, in the heap (ResponseHeap) or the ring, waits until the client has released
+// or read something, in order, up to kPatience and as many bytes as the heap has. Then its request
+// ends with RESOURCE_EXHAUSTED.
 //
 // Invariants:
 //   1. Of a number nothing is said before Open, and nothing after its end; a number that is not
@@ -18,7 +17,6 @@
 //   2. An exchange in the table is with the scheduler: whoever gets it back says its end, or that
 //      its end waits, before he does anything else with it.
 //   3. A block is free, held by one thing that is to be said, or the client's until it releases it.
-//   4. The books are private: an offset that the client releases is looked up in them.
 //
 // Threads: Say* from any; the rest is the session's. Large outputs are copied without the mutex.
 #pragma once
@@ -35,30 +33,13 @@
 #include "base/annotations.h"
 #include "base/clock.h"
 #include "channel/channel_layout.h"
-#include "channel/message.h"
 #include "gateway/channel/channel_exchange.h"
 #include "gateway/channel/channel_stats.h"
-#include "memory/buddy_heap.h"
+#include "gateway/channel/response_heap.h"
 #include "serving/servable.h"
 #include "sync/event_fd.h"
 
 namespace fastserve {
-
-// A response, in the words of whoever has it.
-struct SaidResponse {
-  uint64_t number;
-  bool last;
-  const ServableHandle& servable;
-  std::string_view id;
-  std::span<const size_t> wanted;  // In Servable::outputs().
-  std::span<ResponseOutput> outputs;
-};
-
-// Bytes on their way to the segment.
-struct ChannelCopy {
-  std::span<std::byte> to;
-  std::span<const std::byte> from;
-};
 
 class ChannelOutbox {
  public:
@@ -84,7 +65,13 @@ class ChannelOutbox {
   // Nothing is said any more; all that is under way is cancelled. Their servables, each once.
   std::vector<ServableHandle> Close() FS_EXCLUDES(mutex_);
 
-  // std::bad_alloc passes through, and nothing was said.
+  // Room for a response that is to come, if it can be known (ResponseHeap::Lend); 0: none.
+  uint64_t Lend(const ChannelExchange& exchange, std::vector<OutputPlace>* places)
+      FS_EXCLUDES(mutex_);
+  // It came to nothing.
+  void TakeBack(uint64_t lent) FS_EXCLUDES(mutex_);
+
+  // What was lent for it is taken care of. std::bad_alloc passes through, and nothing was said.
   void SayResponse(const SaidResponse& said) FS_EXCLUDES(mutex_);
   void SayDescription(uint64_t number, const ChannelMessage& message) FS_EXCLUDES(mutex_);
   // Also OK. It is said after all responses of that number.
@@ -121,7 +108,7 @@ class ChannelOutbox {
   };
   // Something that found no room. Its descriptor is made already, or its outputs are here.
   struct Waiting {
-    Descriptor descriptor;
+    Descriptor descriptor{};
     bool is_placed = true;
     bool closes = false;  // Its number is closed when it is said.
     Nanos since = 0;
@@ -130,15 +117,15 @@ class ChannelOutbox {
     std::vector<size_t> wanted;
     std::vector<ResponseOutput> outputs;
     size_t bytes = 0;
+    uint64_t lent = 0;
   };
 
   Place* Find(uint64_t number) FS_REQUIRES(mutex_);
   bool IsOpen(uint64_t number) FS_REQUIRES(mutex_) { return Find(number) != nullptr; }
   void CloseNumber(uint64_t number, Code code) FS_REQUIRES(mutex_);
-  // False without room. `copies_` are then still to be made.
-  bool PlaceResponse(const SaidResponse& said, Descriptor* out) FS_REQUIRES(mutex_);
-  bool PlaceMessage(size_t spare_bytes, Descriptor* out, uint64_t* spare) FS_REQUIRES(mutex_);
-  void Free(const Descriptor& descriptor) FS_REQUIRES(mutex_);
+  void Free(uint64_t offset) FS_REQUIRES(mutex_) {
+    if (offset != 0) static_cast<void>(heap_.Free(offset));
+  }
   // Puts it into the ring, or among what waits. What it is about is open.
   void Push(const Descriptor& descriptor) FS_REQUIRES(mutex_);
   Descriptor EndOf(uint64_t number, const Status& status) FS_REQUIRES(mutex_);
@@ -148,15 +135,13 @@ class ChannelOutbox {
   bool FlushFront(Nanos now) FS_REQUIRES(mutex_);
   void Ring() noexcept;
 
-  const std::span<std::byte> segment_;
-  const ChannelLayout layout_;
   ChannelHead& head_;
   const EventFd event_fd_;
   ChannelStats& stats_;
 
   mutable Mutex mutex_;
   DescriptorRing::Producer responses_ FS_GUARDED_BY(mutex_);
-  BuddyHeap heap_ FS_GUARDED_BY(mutex_);
+  ResponseHeap heap_ FS_GUARDED_BY(mutex_);
   std::vector<Place> places_ FS_GUARDED_BY(mutex_);
   size_t open_ FS_GUARDED_BY(mutex_) = 0;
   bool is_closed_ FS_GUARDED_BY(mutex_) = false;
@@ -164,7 +149,6 @@ class ChannelOutbox {
   std::deque<Waiting> waiting_ FS_GUARDED_BY(mutex_);
   size_t waiting_bytes_ FS_GUARDED_BY(mutex_) = 0;
   // Scratch, for the capacity.
-  ChannelMessage message_ FS_GUARDED_BY(mutex_);
   std::vector<ChannelCopy> copies_ FS_GUARDED_BY(mutex_);
 };
 

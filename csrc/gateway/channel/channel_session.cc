@@ -201,6 +201,12 @@ void ChannelSession::Infer(const Descriptor& descriptor) {
   request.deadline_ns = descriptor.deadline_ns;
   earliest_deadline_ns_ = std::min(earliest_deadline_ns_, request.deadline_ns);
   exchange->owner = shared_from_this();
+  if (!exchange->streams && exchange->servable->backend()->takes_places()) {
+    exchange->lent = outbox_.Lend(*exchange, &request.places);
+    for (OutputPlace& place : request.places) {
+      if (!place.bytes.empty()) place.owner = segment_;
+    }
+  }
   outbox_.Attach(descriptor.request, exchange.get());
   Servable& servable = *exchange->servable;
   static_cast<void>(exchange.release());  // It comes back through TakeEnd.
@@ -361,13 +367,16 @@ void ChannelSession::TakeEnd(ChannelExchange& exchange, Status end) {
                            .servable = exchange.servable,
                            .id = exchange.message.id,
                            .wanted = exchange.wanted,
-                           .outputs = exchange.outputs});
+                           .outputs = exchange.outputs,
+                           .lent = exchange.lent});
+      exchange.lent = 0;
     } else {
       outbox_.SayEnd(exchange.number, end);
     }
   } catch (const std::bad_alloc&) {
     outbox_.SayEnd(exchange.number, Status::OutOfMemory());
   }
+  outbox_.TakeBack(exchange.lent);
   if (end.ok() && exchange.responses > 0) {
     ServableStats& stats = exchange.servable->stats();
     const Nanos now = NowNanos();

@@ -15,7 +15,9 @@ namespace {
 class ChannelAttackTest : public ChannelTest {
  protected:
   void SetUp() override {
-    Publish(FloatBackend());
+    ServableOptions options = Named("m");
+    options.queue_depth = size_t{4} * kChannelSlots;
+    Publish(FloatBackend(), options);
     Listen();
   }
   // A client that behaves has right answers.

@@ -174,6 +174,70 @@ TEST_F(ChannelOutboxTest, ACancelledRequestDropsWhatWaits) {
   EXPECT_EQ(last->kind, DescriptorKind::kLast);
 }
 
+// An engine that computes where it is told to.
+class PlacingBackend : public FakeBackend {
+ public:
+  static constexpr int64_t kFloats = 8 << 10;
+
+  explicit PlacingBackend(Function function)
+      : FakeBackend({Spec("x", DataType::kFp32, {-1, 2})},
+                    {Spec("y", DataType::kFp32, {-1, kFloats})}, std::move(function)) {}
+  bool takes_places() const override { return true; }
+};
+
+TEST_F(ChannelOutboxTest, AnEngineComputesStraightIntoTheSegment) {
+  std::atomic<const std::byte*> computed{nullptr};
+  Publish(std::make_shared<PlacingBackend>([&](auto, int64_t, OutputSink& outputs) -> Status {
+            const OutputPlace place = outputs.PlaceFor(0);
+            EXPECT_EQ(place.bytes.size(), PlacingBackend::kFloats * sizeof(float));
+            if (place.bytes.empty()) return Internal("no place");
+            std::ranges::fill(place.bytes, std::byte{1});
+            computed.store(place.bytes.data(), std::memory_order_relaxed);
+            outputs.Add(0, {DataType::kFp32, {1, PlacingBackend::kFloats}, place.bytes},
+                        place.owner);
+            outputs.EndResponse();
+            return {};
+          }),
+          Named("m", 1));
+  Listen();
+  RawChannel client(address_, kSegmentBytes);
+  for (uint64_t request = 0; request < 20; ++request) {
+    client.Ask(request);
+    const std::optional<Descriptor> last = client.Pop();
+    ASSERT_TRUE(last);
+    ASSERT_EQ(last->kind, DescriptorKind::kLast) << client.TextOf(*last);
+    const ChannelTensor output = client.MessageOf(*last).tensors.at(0);
+    EXPECT_TRUE(client.layout().server_heap.Contains(output.offset, output.bytes));
+    EXPECT_EQ(client.bytes()[output.offset + output.bytes - 1], std::byte{1});
+    client.Release(*last);
+  }
+  EXPECT_NE(computed.load(std::memory_order_relaxed), nullptr);
+}
+
+TEST_F(ChannelOutboxTest, WhatWasLentComesBack) {
+  std::atomic<int> runs{0};
+  Publish(std::make_shared<PlacingBackend>([&](auto, int64_t, OutputSink& outputs) -> Status {
+            const int run = runs.fetch_add(1, std::memory_order_relaxed);
+            EXPECT_FALSE(outputs.PlaceFor(0).bytes.empty()) << "run " << run;
+            if (run % 2 == 0) return Internal("it failed");
+            // Elsewhere than where it was told to.
+            const std::vector<float> values(PlacingBackend::kFloats, 1);
+            Emit(outputs, 0, DataType::kFp32, {1, PlacingBackend::kFloats}, RawBytes(values));
+            outputs.EndResponse();
+            return {};
+          }),
+          Named("m", 1));
+  Listen();
+  RawChannel client(address_, kSegmentBytes);
+  for (uint64_t request = 0; request < 40; ++request) {
+    client.Ask(request);
+    const std::optional<Descriptor> said = client.Pop();
+    ASSERT_TRUE(said);
+    EXPECT_EQ(said->kind, request % 2 == 0 ? DescriptorKind::kEnd : DescriptorKind::kLast);
+    client.Release(*said);
+  }
+}
+
 TEST_F(ChannelOutboxTest, SignalsTheDescriptorOfAClientThatWatches) {
   Publish(EchoBackend());
   Listen();
