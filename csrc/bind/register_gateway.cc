@@ -235,6 +235,7 @@ void SetUpCollection(PyHeapTypeObject* type) {
 
 void RegisterGateway(py::module_& module) {
   RegisterControlRequest(module);
+  module.def("limit_heaps", &LimitHeaps, py::arg("count"));
   module.def("trim_heap", &TrimHeap, py::call_guard<py::gil_scoped_release>());
   const GatewayOptions defaults;
   py::class_<EventLoopGateway>(module, "Gateway", py::is_final(),

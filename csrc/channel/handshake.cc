@@ -115,7 +115,9 @@ WelcomeWords NewWelcome() {
 Status SendHello(int socket, const Hello& hello) {
   const HelloWords words{
       .magic = kMagic, .version = kChannelVersion, .zero = 0, .segment_bytes = hello.segment_bytes};
-  return Send(socket, &words, sizeof words, {}, "server");
+  Status sent = Send(socket, &words, sizeof words, {}, "server");
+  // One that has refused already listens no more, but what it said is there to be read.
+  return sent.code() == Code::kUnavailable ? Status() : std::move(sent);
 }
 
 Result<Welcome> ReceiveWelcome(int socket) {

@@ -1,6 +1,7 @@
 #include "memory/heap.h"
 
 #include <cstdlib>  // Defines __GLIBC__ where it is one.
+#include <cstring>
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -16,6 +17,18 @@ HeapStats ReadHeap() {
   stats.in_use_bytes = info.uordblks + info.hblkhd;
 #endif
   return stats;
+}
+
+void LimitHeaps(int count) {
+#ifdef __GLIBC__
+  const char* const tunables = std::getenv("GLIBC_TUNABLES");
+  const bool is_decided =
+      std::getenv("MALLOC_ARENA_MAX") != nullptr ||
+      (tunables != nullptr && std::strstr(tunables, "glibc.malloc.arena_max") != nullptr);
+  if (!is_decided) mallopt(M_ARENA_MAX, count);
+#else
+  static_cast<void>(count);
+#endif
 }
 
 void TrimHeap() {

@@ -3,7 +3,7 @@
 // Its resident size tells little of what is in use: free blocks stay with it, and after a busy
 // minute there are many. These figures tell a leak from that.
 //
-// Threads: any. Without glibc the figures are 0 and TrimHeap does nothing.
+// Threads: any. Without glibc the figures are 0 and the others do nothing.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +16,12 @@ struct HeapStats {
 };
 
 HeapStats ReadHeap();
+
+// From now on threads that allocate for the first time share heaps with others once there are
+// `count` of them. By default each has one of its own, up to eight for each core, and what is free
+// in one is of no use to the others: a process whose threads come and go grows for hours.
+// An administrator who has decided (MALLOC_ARENA_MAX, GLIBC_TUNABLES) is obeyed.
+void LimitHeaps(int count);
 
 // Gives the pages of free blocks back to the system. Blocks for about a millisecond, and whoever
 // allocates meanwhile with it: for a moment when there is nothing to do.

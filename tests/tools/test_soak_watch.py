@@ -39,13 +39,12 @@ def problems(samples: list[watch.Sample]) -> list[str]:
 
 
 def test_a_slope_is_that_of_the_line():
-    points = [(one.at_s, one.rss_bytes) for one in an_hour(5 * MB)]
-    assert watch.slope_per_hour(points) == pytest.approx(5 * MB)
+    assert watch.slope_per_hour(an_hour(5 * MB)) == pytest.approx(5 * MB)
 
 
-def test_less_than_two_points_have_no_slope():
+def test_less_than_two_samples_have_no_slope():
     assert watch.slope_per_hour([]) == 0
-    assert watch.slope_per_hour([(1.0, MB)]) == 0
+    assert watch.slope_per_hour([at(1, MB)]) == 0
 
 
 def test_an_hour_that_grows_by_less_than_a_megabyte_is_well():
@@ -58,9 +57,13 @@ def test_a_leak_is_found():
 
 
 def test_what_is_held_in_a_heap_that_does_not_grow_is_found():
-    samples = [at(60 * i, 60 * MB, heap_bytes=18 * MB + i * MB / 30) for i in range(13)]
-    (problem,) = problems(samples)
-    assert "heap rises by 2.10 MB an hour" in problem
+    """A model comes and goes: only what stays when it is gone tells."""
+    loaded = [i % 3 * MB for i in range(12)]
+    leaking = [at(60 * i, 60 * MB, heap_bytes=18 * MB + i * 0.2 * MB + loaded[i]) for i in range(12)]
+    (problem,) = problems(leaking)
+    assert "the heap keeps 0.63 MB more" in problem
+    well = [at(60 * i, 60 * MB, heap_bytes=18 * MB + loaded[i]) for i in range(12)]
+    assert problems(well) == []
 
 
 def test_growth_in_the_first_half_is_none():

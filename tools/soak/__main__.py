@@ -212,8 +212,8 @@ def main() -> int:
     path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(report, indent=1))
     rss = report.get("rss_slope_mb_per_hour", "unknown")
-    heap = report.get("heap_slope_mb_per_hour", "unknown")
-    print(f"RSS slope {rss} MB/h, heap {heap} MB/h; {path.relative_to(ROOT)}")
+    heap = report.get("heap_growth_mb", "unknown")
+    print(f"RSS slope {rss} MB/h, heap growth {heap} MB; {path.relative_to(ROOT)}")
     for problem in problems:
         print(f"FAILED: {problem}")
     return 1 if problems else 0

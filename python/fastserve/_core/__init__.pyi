@@ -221,10 +221,6 @@ class ControlRequest:
         when the connection is gone by now.
         """
 
-def trim_heap() -> None:
-    """Give the free pages of the C library's heap back to the system: about a millisecond, in which
-    other threads wait to allocate. Releases the GIL. Any thread."""
-
 @final
 class Gateway:
     """What the connections of one event loop share: limits, completions, end-of-iteration work."""

@@ -1,8 +1,16 @@
-"""The typed face of the memory that clients on this machine share with the server."""
+"""The typed face of the heap, and of the memory that clients on this machine share with the server."""
 
 from typing import final
 
 from fastserve._core import ServingMap
+
+def limit_heaps(count: int) -> None:
+    """Threads that allocate for the first time from now on share heaps of the C library once there
+    are so many, unless the environment decides it. Any thread."""
+
+def trim_heap() -> None:
+    """Give the free pages of the C library's heap back to the system: about a millisecond, in which
+    other threads wait to allocate. Releases the GIL. Any thread."""
 
 @final
 class RegionRegistry:

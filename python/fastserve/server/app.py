@@ -36,7 +36,7 @@ from fastserve.server.farewell import say_drained
 from fastserve.server.front_end import CutOff, FrontEnd
 from fastserve.server.live.live_settings import LiveSettings
 from fastserve.server.live.shared_regions import SharedRegions
-from fastserve.server.loops.event_loop import loop_factory, set_switch_interval
+from fastserve.server.loops.event_loop import loop_factory, tune_process
 from fastserve.server.loops.single import Loops, SingleLoop
 from fastserve.server.routes.responses import ControlRequest
 from fastserve.server.routes.router import Router
@@ -64,7 +64,7 @@ def run(
     hand_over: HandOver | None = None,
 ) -> int:
     """Serve until a signal; the process's exit status."""
-    set_switch_interval()
+    tune_process(1 if options.has_processes else options.loops)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         status, is_busy = runner.run(_serve(options, sources, sockets, hand_over))
         if is_busy:

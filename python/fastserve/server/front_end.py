@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastserve import _core
-from fastserve._core.memory import RegionRegistry
+from fastserve._core.memory import RegionRegistry, trim_heap
 from fastserve.config.options import Options
 from fastserve.server.housekeeping import Housekeeper
 from fastserve.server.live.loop_settings import LoopSettings
@@ -138,7 +138,7 @@ class FrontEnd:
     def _trim_memory(self) -> None:
         self._gateway.trim_memory()
         if self.owns_process:
-            _core.trim_heap()
+            trim_heap()
 
     async def drain(self, limit_s: float | None = None) -> CutOff:
         """Let what is in flight finish, for the drain timeout at most; then nothing is served."""

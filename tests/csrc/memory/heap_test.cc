@@ -1,9 +1,13 @@
 #include "memory/heap.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <latch>
+#include <thread>
 #include <vector>
 
 namespace fastserve {
@@ -43,6 +47,35 @@ TEST(Heap, TellsWhatIsInUseFromWhatItKeeps) {
   EXPECT_LE(ReadHeap().in_use_bytes, after.in_use_bytes);
   std::free(last);
 }
+
+#ifndef HAS_A_HEAP_OF_ITS_OWN
+size_t HeapsOfTheProcess() {
+  char* text = nullptr;
+  size_t size = 0;
+  FILE* const out = open_memstream(&text, &size);
+  malloc_info(0, out);
+  fclose(out);
+  size_t heaps = 0;
+  for (const char* at = text; (at = std::strstr(at, "<heap nr=")) != nullptr; ++at) ++heaps;
+  std::free(text);
+  return heaps;
+}
+
+TEST(Heap, ThreadsShareHeapsOnceThereAreSoMany) {
+  LimitHeaps(2);
+  std::vector<std::thread> threads;
+  std::latch all_allocate(8);
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      std::vector<void*> blocks = Blocks(10, 1024);
+      all_allocate.arrive_and_wait();
+      for (void* block : blocks) std::free(block);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_LE(HeapsOfTheProcess(), 2u);
+}
+#endif
 
 }  // namespace
 }  // namespace fastserve

@@ -29,7 +29,7 @@ from fastserve.server.front_end import CutOff, FrontEnd
 from fastserve.server.live.loop_settings import LoopSettings
 from fastserve.server.live.shared_regions import SharedRegions
 from fastserve.server.loops.channel import Channel, Message
-from fastserve.server.loops.event_loop import loop_factory, set_switch_interval
+from fastserve.server.loops.event_loop import loop_factory, tune_process
 from fastserve.server.loops.tally import LoopStats
 from fastserve.server.routes.responses import error_response
 from fastserve.server.sockets.acceptor import with_connections_that_fit
@@ -49,7 +49,7 @@ def main() -> None:
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     libc.prctl(_PR_SET_NAME, f"fastserve-{number}".encode())
-    set_switch_interval()
+    tune_process()
     sock = socket.socket(fileno=fd)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         status = runner.run(_serve(sock, number))

@@ -6,13 +6,19 @@ import asyncio
 import sys
 from collections.abc import Callable
 
+from fastserve._core.memory import limit_heaps
+
 # How long another Python thread (a loader, a scrape) may keep the loop from the GIL; 5 ms is
 # Python's default, and many times what a small request takes.
 _SWITCH_INTERVAL_S = 0.001
 
 
-def set_switch_interval() -> None:
+def tune_process(loops: int = 1) -> None:
+    """Before the first thread of a process that serves with so many loops."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    # One each, and one for all others, which seldom allocate: loaders, scrapes, engines' threads
+    # come and go, and a heap for each of them is memory that nobody else can use.
+    limit_heaps(1 + loops)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

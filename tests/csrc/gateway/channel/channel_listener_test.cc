@@ -105,7 +105,7 @@ TEST_F(ChannelListenerTest, RefusesWithTheReason) {
   ASSERT_TRUE(large.status().ok()) << large.status().message();
   EXPECT_EQ(large.bytes().size(), size_t{1} << 20);
   const RawChannel second(address_);
-  EXPECT_EQ(second.status().code(), Code::kResourceExhausted);
+  EXPECT_EQ(second.status().code(), Code::kResourceExhausted) << second.status().message();
   EXPECT_NE(second.status().message().find("--max-shm-clients"), std::string::npos);
 }
 
