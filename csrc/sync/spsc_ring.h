@@ -166,16 +166,16 @@ auto SpscRing<T, kSlots, Atom>::TryTakeConsumer() -> std::optional<Consumer> {
 
 template <typename T, uint32_t kSlots, template <typename> class Atom>
 auto SpscRing<T, kSlots, Atom>::TakeProducer() -> Producer {
-  std::optional<Producer> taken = TryTakeProducer();
-  FS_CHECK(taken.has_value());
-  return *std::move(taken);
+  std::optional<Producer> producer = TryTakeProducer();
+  FS_CHECK(producer.has_value());
+  return *std::move(producer);
 }
 
 template <typename T, uint32_t kSlots, template <typename> class Atom>
 auto SpscRing<T, kSlots, Atom>::TakeConsumer() -> Consumer {
-  std::optional<Consumer> taken = TryTakeConsumer();
-  FS_CHECK(taken.has_value());
-  return *std::move(taken);
+  std::optional<Consumer> consumer = TryTakeConsumer();
+  FS_CHECK(consumer.has_value());
+  return *std::move(consumer);
 }
 
 }  // namespace fastserve

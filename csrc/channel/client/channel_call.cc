@@ -68,7 +68,8 @@ Result<ChannelBytes> ChannelCall::AddInput(std::string_view name, DataType type,
   BufferRef block;
   // Whoever has another reference may look at the old bytes still.
   const bool is_kept = input != inputs.end() && input->block->size() >= bytes &&
-                       input->block->size() / 2 <= bytes && input->block->has_one_owner();
+                       input->block->size() <= std::max(2 * bytes, BuddyHeap::kBlockBytesMin) &&
+                       input->block->has_one_owner();
   block = is_kept ? input->block : channel_->Allocate(bytes);
   if (!block) {
     const ClientSegment& segment = channel_->segment();

@@ -44,13 +44,50 @@ TEST(Doorbell, CountsBeyondItsEnd) {
   CountingFutex::waits = CountingFutex::wakes = 0;
   BasicDoorbell<CountingFutex> bell;
   auto& word = reinterpret_cast<std::atomic<uint32_t>&>(bell);
-  word.store(UINT32_MAX - 1, std::memory_order_relaxed);
+  word.store(UINT32_MAX - 3, std::memory_order_relaxed);
   const uint32_t key = bell.Prepare();
   bell.Ring();
   EXPECT_EQ(CountingFutex::wakes, 1);
   bell.Wait(key, kNever);
   EXPECT_EQ(CountingFutex::waits, 0);
   EXPECT_EQ(word.load(std::memory_order_relaxed), 0u);
+}
+
+TEST(Doorbell, TellsWhoRingsWhetherSomebodyWatches) {
+  BasicDoorbell<CountingFutex> bell;
+  EXPECT_FALSE(bell.Ring());
+  bell.Watch();
+  EXPECT_TRUE(bell.Ring());
+  EXPECT_TRUE(bell.Ring());
+  bell.Watch();
+  EXPECT_TRUE(bell.Ring());
+  bell.Unwatch();
+  EXPECT_FALSE(bell.Ring());
+  bell.Unwatch();
+  EXPECT_FALSE(bell.Ring());
+}
+
+TEST(Doorbell, AWatcherAndASleeperDoNotDisturbEachOther) {
+  CountingFutex::waits = CountingFutex::wakes = 0;
+  BasicDoorbell<CountingFutex> bell;
+  bell.Watch();
+  uint32_t key = bell.Prepare();
+  EXPECT_TRUE(bell.Ring());
+  EXPECT_EQ(CountingFutex::wakes, 1);
+  bell.Wait(key, kNever);  // It was rung.
+  EXPECT_EQ(CountingFutex::waits, 0);
+  EXPECT_TRUE(bell.Ring());  // The watcher's mark is there still,
+  EXPECT_EQ(CountingFutex::wakes, 1);
+  bell.Prepare();
+  bell.Unwatch();
+  EXPECT_FALSE(bell.Ring());  // and so is the sleeper's.
+  EXPECT_EQ(CountingFutex::wakes, 2);
+  bell.Withdraw();
+  // Whoever begins to watch wakes the sleeper for nothing at worst.
+  key = bell.Prepare();
+  bell.Watch();
+  bell.Wait(key, kNever);
+  EXPECT_EQ(CountingFutex::waits, 0);
 }
 
 TEST(Doorbell, LosesNoRingInAnyInterleaving) {
@@ -79,6 +116,83 @@ TEST(Doorbell, LosesNoRingInAnyInterleaving) {
                         found = true;
                       }
                       found ? bell.Withdraw() : bell.Wait(key, kNever);
+                    }
+                  }});
+    EXPECT_EQ(popped, kRecords);
+    EXPECT_EQ(schedule.lost_wakeups(), 0);
+  }
+}
+
+// A loop that watches for a while, and looks whenever it was signalled or has changed its mind.
+TEST(Doorbell, SignalsAWatcherInAnyInterleaving) {
+  constexpr int kRecords = 5;
+  for (uint64_t seed = 1; seed <= 500 && !testing::Test::HasFailure(); ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    BasicDoorbell<DeterministicFutex> bell;
+    BasicDoorbell<DeterministicFutex> event_fd;
+    SpscRing<int, 2, DeterministicAtom> ring;
+    auto producer = ring.TakeProducer();
+    auto consumer = ring.TakeConsumer();
+    int popped = 0;
+    DeterministicSchedule schedule(seed);
+    schedule.Run({[&] {
+                    for (int i = 0; i < kRecords; ++i) {
+                      while (!producer.TryPush(i)) DeterministicSchedule::Step();
+                      if (bell.Ring()) event_fd.Ring();
+                    }
+                  },
+                  [&] {
+                    int record = 0;
+                    const auto take_all = [&] {
+                      while (consumer.TryPop(&record)) EXPECT_EQ(record, popped++);
+                    };
+                    while (popped < kRecords) {
+                      bell.Watch();
+                      const uint32_t key = event_fd.Prepare();
+                      take_all();
+                      popped < kRecords ? event_fd.Wait(key, kNever) : event_fd.Withdraw();
+                      if (popped % 2 == 0) bell.Unwatch();
+                      take_all();
+                    }
+                  }});
+    EXPECT_EQ(popped, kRecords);
+    EXPECT_EQ(schedule.lost_wakeups(), 0);
+  }
+}
+
+// The same bell has a sleeper as well, who takes what it finds.
+TEST(Doorbell, LosesNoRingBesideAWatcherInAnyInterleaving) {
+  constexpr int kRecords = 5;
+  for (uint64_t seed = 1; seed <= 500 && !testing::Test::HasFailure(); ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    BasicDoorbell<DeterministicFutex> bell;
+    SpscRing<int, 2, DeterministicAtom> ring;
+    auto producer = ring.TakeProducer();
+    auto consumer = ring.TakeConsumer();
+    int popped = 0;
+    DeterministicSchedule schedule(seed);
+    schedule.Run({[&] {
+                    for (int i = 0; i < kRecords; ++i) {
+                      while (!producer.TryPush(i)) DeterministicSchedule::Step();
+                      bell.Ring();
+                    }
+                  },
+                  [&] {
+                    int record = 0;
+                    while (popped < kRecords) {
+                      const uint32_t key = bell.Prepare();
+                      bool found = false;
+                      while (consumer.TryPop(&record)) {
+                        EXPECT_EQ(record, popped++);
+                        found = true;
+                      }
+                      found ? bell.Withdraw() : bell.Wait(key, kNever);
+                    }
+                  },
+                  [&] {
+                    for (int i = 0; i < 4; ++i) {
+                      bell.Watch();
+                      bell.Unwatch();
                     }
                   }});
     EXPECT_EQ(popped, kRecords);
