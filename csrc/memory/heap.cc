@@ -1,7 +1,6 @@
 #include "memory/heap.h"
 
 #include <cstdlib>  // Defines __GLIBC__ where it is one.
-#include <cstring>
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -21,11 +20,7 @@ HeapStats ReadHeap() {
 
 void LimitHeaps(int count) {
 #ifdef __GLIBC__
-  const char* const tunables = std::getenv("GLIBC_TUNABLES");
-  const bool is_decided =
-      std::getenv("MALLOC_ARENA_MAX") != nullptr ||
-      (tunables != nullptr && std::strstr(tunables, "glibc.malloc.arena_max") != nullptr);
-  if (!is_decided) mallopt(M_ARENA_MAX, count);
+  mallopt(M_ARENA_MAX, count);
 #else
   static_cast<void>(count);
 #endif

@@ -20,7 +20,6 @@ HeapStats ReadHeap();
 // From now on threads that allocate for the first time share heaps with others once there are
 // `count` of them. By default each has one of its own, up to eight for each core, and what is free
 // in one is of no use to the others: a process whose threads come and go grows for hours.
-// An administrator who has decided (MALLOC_ARENA_MAX, GLIBC_TUNABLES) is obeyed.
 void LimitHeaps(int count);
 
 // Gives the pages of free blocks back to the system. Blocks for about a millisecond, and whoever

@@ -6,7 +6,7 @@ from fastserve._core import ServingMap
 
 def limit_heaps(count: int) -> None:
     """Threads that allocate for the first time from now on share heaps of the C library once there
-    are so many, unless the environment decides it. Any thread."""
+    are so many. Any thread."""
 
 def trim_heap() -> None:
     """Give the free pages of the C library's heap back to the system: about a millisecond, in which

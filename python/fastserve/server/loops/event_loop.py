@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable
 
@@ -18,7 +19,14 @@ def tune_process(loops: int = 1) -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     # One each, and one for all others, which seldom allocate: loaders, scrapes, engines' threads
     # come and go, and a heap for each of them is memory that nobody else can use.
-    limit_heaps(1 + loops)
+    if not _heaps_are_decided():
+        limit_heaps(1 + loops)
+
+
+def _heaps_are_decided() -> bool:
+    """By an administrator, in the C library's own words."""
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    return "MALLOC_ARENA_MAX" in os.environ or "glibc.malloc.arena_max" in tunables
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -60,7 +61,7 @@ class RawChannel {
     return descriptor;
   }
   void Push(const Descriptor& descriptor) {
-    while (!requests_->TryPush(descriptor)) usleep(100);
+    while (!requests_->TryPush(descriptor)) std::this_thread::yield();
     static_cast<void>(head().server.Ring());
   }
   // The next thing that the server says; nothing if it says none in time.
@@ -171,7 +172,7 @@ class ChannelTest : public ::testing::Test {
     const Nanos until = NowNanos() + RawChannel::kPatience;
     while (!is_so()) {
       if (NowNanos() > until) return false;
-      usleep(500);
+      std::this_thread::yield();
     }
     return true;
   }
