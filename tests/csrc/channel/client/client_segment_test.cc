@@ -6,7 +6,7 @@
 #include <new>
 #include <thread>
 
-#include "channel/client/scripted_server.h"
+#include "channel/client/served_channel.h"
 #include "memory/lost_pages.h"
 
 namespace fastserve {
