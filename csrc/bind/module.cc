@@ -17,4 +17,5 @@ PYBIND11_MODULE(_core, module) {
   RegisterConnection(module);
   RegisterCalls(module);
   RegisterClient(module);
+  RegisterShm(module);
 }

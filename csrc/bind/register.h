@@ -14,5 +14,6 @@ void RegisterBuffer(pybind11::module_& module);     // Bytes that the core owns
 void RegisterConnection(pybind11::module_& module);
 void RegisterCalls(pybind11::module_& module);   // Caller, Future
 void RegisterClient(pybind11::module_& module);  // ClientRequest, HttpSession, GrpcSession
+void RegisterShm(pybind11::module_& module);     // ShmSignature, ShmCall, ShmConnection
 
 }  // namespace fastserve::bind
