@@ -1,8 +1,8 @@
 """One client in one thread, one call after the other: what a call costs the client's process.
 
-    python -m bench.serve.clients.asking KIND HOST:PORT MODEL ELEMENTS SECONDS
+    python -m bench.serve.clients.asking KIND HOST:PORT MODEL SHAPE SECONDS
 
-KIND is a key of KINDS. Prints a line of JSON: {"requests": n, "cpu_s": c, "wall_s": w}. The answer
+SHAPE is 16, or 1x16. KIND is a key of KINDS; those over shared memory find the server by its port. Prints a line of JSON: {"requests": n, "cpu_s": c, "wall_s": w}. The answer
 is checked before the clock runs. "light" is no client: it sends the bytes of a request made
 beforehand, and reads as many as the answer has.
 """
@@ -51,6 +51,25 @@ def tritons(module: str) -> Callable[[str, str, np.ndarray], Ask]:
     return make
 
 
+def native(address: str, model: str, data: np.ndarray) -> Ask:
+    """Over shared memory: the tensor is copied there for each call."""
+    from fastserve.client.shm import ShmClient
+
+    client = ShmClient(address)
+    return lambda: client.infer(model, {"INPUT0": data})["OUTPUT0"]
+
+
+def in_place(address: str, model: str, data: np.ndarray) -> Ask:
+    """The tensor lies in shared memory, and is sent again and again."""
+    from fastserve.client.shm import ShmClient
+
+    client = ShmClient(address)
+    request = client.request(model)
+    request.inputs["INPUT0"][:] = data
+    # The client goes with the request, which does not keep it.
+    return lambda client=client: request.result()["OUTPUT0"]
+
+
 def light(address: str, model: str, data: np.ndarray) -> Ask:
     host, _, port = address.partition(":")
     connection = socket.create_connection((host, int(port)))
@@ -83,11 +102,14 @@ KINDS: dict[str, Callable[[str, str, np.ndarray], Ask]] = {
     "tritonclient.http": tritons("http"),
     "tritonclient.grpc": tritons("grpc"),
     "light": light,
+    "shared memory": native,
+    "shared memory, in place": in_place,
 }
 
 
-def main(kind: str, address: str, model: str, elements: str, seconds: str) -> int:
-    data = np.random.default_rng(1).random(int(elements), dtype=np.float32)
+def main(kind: str, address: str, model: str, shape_text: str, seconds: str) -> int:
+    shape = [int(length) for length in shape_text.split("x")]
+    data = np.random.default_rng(1).random(shape, dtype=np.float32)
     ask = KINDS[kind](address, model, data)
     if not np.array_equal(np.asarray(ask()), data):
         sys.exit(f"{kind}: the answer is not what was sent")

@@ -6,7 +6,6 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from bench.serve.clients.asking import KINDS
 from bench.serve.load import LoadError
 from bench.serve.pairing import paired_ratios, rotated, spread
 from bench.serve.report import Figure, Row
@@ -16,6 +15,7 @@ SMALL, LARGE = 16, 150_528
 TRITON_TARGET = 3.0
 LIGHT = "light"
 OURS = ("http", "grpc")
+KINDS = ("http", "grpc", "tritonclient.http", "tritonclient.grpc", LIGHT)
 
 
 def asked(session: Session, kind: str, address: str, model: str, elements: int) -> Sample:

@@ -28,6 +28,7 @@ class ShmListener {
   ShmListener& operator=(const ShmListener&) = delete;
 
   const ChannelListener& core() const { return *core_; }
+  void EndLoading() { core_->EndLoading(); }
   void BeginDrain() { core_->BeginDrain(); }
   void Stop() FS_EXCLUDES(stopping_) {
     const MutexLock lock(stopping_);
@@ -42,11 +43,12 @@ class ShmListener {
 
 std::unique_ptr<ShmListener> Start(std::shared_ptr<ServingMap> serving_map,
                                    const std::string& address, size_t clients_max,
-                                   size_t segment_bytes_max, Nanos spin_ns) {
+                                   size_t segment_bytes_max, Nanos spin_ns, bool is_loading) {
   const ChannelListenerOptions options{.address = address,
                                        .clients_max = clients_max,
                                        .segment_bytes_max = segment_bytes_max,
-                                       .spin = spin_ns};
+                                       .spin = spin_ns,
+                                       .is_loading = is_loading};
   return std::make_unique<ShmListener>(
       Take(WithoutGil([&] { return ChannelListener::Start(std::move(serving_map), options); })));
 }
@@ -79,7 +81,8 @@ void RegisterChannel(py::module_& module) {
       .def(py::init(&Start), py::arg("serving_map").none(false), py::arg("address"), py::kw_only(),
            py::arg("clients_max") = defaults.clients_max,
            py::arg("segment_bytes_max") = defaults.segment_bytes_max,
-           py::arg("spin_ns") = defaults.spin)
+           py::arg("spin_ns") = defaults.spin, py::arg("is_loading") = false)
+      .def("end_loading", &ShmListener::EndLoading)
       .def("begin_drain", &ShmListener::BeginDrain, py::call_guard<py::gil_scoped_release>())
       .def("stop", &ShmListener::Stop, py::call_guard<py::gil_scoped_release>())
       .def_property_readonly(

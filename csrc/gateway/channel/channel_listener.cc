@@ -44,6 +44,7 @@ class ChannelListener::Impl {
       : options_(std::move(options)), shared_(std::move(shared)), socket_(std::move(socket)) {}
 
   Status Start();
+  void EndLoading() { shared_->is_loading.store(false, std::memory_order_relaxed); }
   void BeginDrain();
   void Stop();
   const ChannelStats& stats() const { return *shared_->stats; }
@@ -278,6 +279,7 @@ Result<std::unique_ptr<ChannelListener>> ChannelListener::Start(
   shared->pool = SlabPool::Create({.bytes_max = kCopiedBytesMax});
   shared->ended = std::make_shared<EventFd>(*std::move(ended));
   shared->spin = options.spin;
+  shared->is_loading.store(options.is_loading, std::memory_order_relaxed);
   Result<OwnedFd> socket = ListenOnChannel(options.address);
   if (!socket.ok()) return socket.status();
   auto impl = std::make_unique<Impl>(options, std::move(shared), *std::move(socket));
@@ -296,6 +298,7 @@ ChannelListener::~ChannelListener() {
   impl_->Stop();
 }
 
+void ChannelListener::EndLoading() { impl_->EndLoading(); }
 void ChannelListener::BeginDrain() { impl_->BeginDrain(); }
 void ChannelListener::Stop() { impl_->Stop(); }
 size_t ChannelListener::in_flight() const {

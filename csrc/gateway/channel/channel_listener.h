@@ -37,6 +37,9 @@ struct ChannelListenerOptions {
   // How long a client's thread looks for its next request before sleeping, while that pays; 0:
   // never.
   Nanos spin = 50 * kMicrosecond;
+  // Models are still being loaded: one that is not there is not unknown but UNAVAILABLE, until
+  // EndLoading.
+  bool is_loading = false;
 };
 
 class ChannelListener {
@@ -49,6 +52,7 @@ class ChannelListener {
   ChannelListener(const ChannelListener&) = delete;
   ChannelListener& operator=(const ChannelListener&) = delete;
 
+  void EndLoading();
   // From now on clients are refused, and requests answered with UNAVAILABLE; what is under way goes
   // on. The address is free for another server.
   void BeginDrain();

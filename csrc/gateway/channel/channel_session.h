@@ -45,6 +45,7 @@ struct ChannelShared {
   std::shared_ptr<SlabPool> pool;
   std::shared_ptr<EventFd> ended;  // Signalled by a session that ends by itself.
   std::atomic<bool> is_draining{false};
+  std::atomic<bool> is_loading{false};
   Nanos spin = 0;
 };
 

@@ -35,7 +35,10 @@ ServableHandle ChannelSession::FindServable(const ChannelMessage& message, Statu
     return nullptr;
   }
   ServableHandle found = serving_.Find(message.model, message.version);
-  if (!found) {
+  if (!found && shared_->is_loading.load(std::memory_order_relaxed)) {
+    *status = Unavailable("model '", message.model, "' is not there yet: the server is loading ",
+                          "its models, try again");
+  } else if (!found) {
     *status = message.version.empty() ? NotFound("model '", message.model, "' is not served")
                                       : NotFound("model '", message.model, "' version '",
                                                  message.version, "' is not served");

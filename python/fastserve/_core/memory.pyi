@@ -53,7 +53,10 @@ class ShmListener:
         clients_max: int = 64,
         segment_bytes_max: int = 1073741824,
         spin_ns: int = 50000,
+        is_loading: bool = False,
     ) -> None: ...
+    def end_loading(self) -> None:
+        """All models are there: until then one that is not is UNAVAILABLE, not NOT_FOUND."""
     def begin_drain(self) -> None:
         """No new clients, no new requests; the address is free for another server."""
     def stop(self) -> None:

@@ -325,6 +325,7 @@ class Server:
             self._finish(1)
             return
         self._router.is_starting = False
+        self._shm.end_loading()
         if self._source is not None:
             self._source.start()
         # What was imported and loaded stays for ever: collections need not walk it any more.

@@ -30,7 +30,7 @@ std::vector<void*> Blocks(size_t count, size_t bytes) {
 }
 
 TEST(Heap, TellsWhatIsInUseFromWhatItKeeps) {
-  const HeapStats before = ReadHeap();
+  [[maybe_unused]] const HeapStats before = ReadHeap();
   std::vector<void*> blocks = Blocks(1000, 32 << 10);
   void* const last = std::malloc(32 << 10);  // Holds the end of the heap where it is.
   const HeapStats full = ReadHeap();

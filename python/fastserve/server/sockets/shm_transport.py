@@ -66,6 +66,7 @@ class ShmTransport:
         self._is_handed_over = is_handed_over
         self._listener: ShmListener | None = None
         self._waiting: asyncio.Task[None] | None = None
+        self._is_loading = True
 
     def open(self) -> None:
         """Serve, now or when the server before this one leaves the address; where it was not asked
@@ -88,6 +89,12 @@ class ShmTransport:
             else:
                 raise
 
+    def end_loading(self) -> None:
+        """From now on a model that is not there is unknown: until then it may be on its way."""
+        self._is_loading = False
+        if self._listener is not None:
+            self._listener.end_loading()
+
     def stats(self) -> Mapping[str, int]:
         """ShmListener.stats(); empty where nobody is served."""
         return self._listener.stats() if self._listener is not None else {}
@@ -108,6 +115,7 @@ class ShmTransport:
                 clients_max=self._options.shm_clients_max,
                 segment_bytes_max=self._options.shm_bytes_max,
                 spin_ns=self._options.shm_spin_ns,
+                is_loading=self._is_loading,
             )
         except _core.CoreError as core_error:
             error = from_core(core_error)

@@ -71,6 +71,23 @@ TEST_F(ChannelSessionTest, SaysWhatIsWrong) {
   EXPECT_NE(client.TextOf(*end).find("client's half"), std::string::npos) << client.TextOf(*end);
 }
 
+TEST_F(ChannelSessionTest, AModelThatIsNotLoadedYetIsNotUnknown) {
+  ChannelListenerOptions options;
+  options.is_loading = true;
+  Listen(options);
+  RawChannel client(address_);
+  client.Ask(0);
+  std::optional<Descriptor> end = client.Pop();
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->code, static_cast<uint32_t>(Code::kUnavailable));
+  client.Release(*end);
+  listener_->EndLoading();
+  client.Ask(1);
+  end = client.Pop();
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->code, static_cast<uint32_t>(Code::kNotFound));
+}
+
 TEST_F(ChannelSessionTest, DescribesAModel) {
   Publish(EchoBackend());
   Listen();
