@@ -19,7 +19,7 @@ namespace fastserve {
 namespace {
 
 // How soon to try again what the ring had no room for.
-constexpr int kFlushAgain_ms = 1;
+constexpr int kFlushAgainMs = 1;
 
 Status CheckServer(const std::string& address, const ChannelPeer& server,
                    const ChannelClientOptions& options) {
@@ -135,7 +135,7 @@ void ChannelClient::WatchServer() {
       pollfd{.fd = outbox.flush_due().fd(), .events = POLLIN, .revents = 0}};
   bool is_flushed = true;
   while (true) {
-    const int found = poll(watched.data(), watched.size(), is_flushed ? -1 : kFlushAgain_ms);
+    const int found = poll(watched.data(), watched.size(), is_flushed ? -1 : kFlushAgainMs);
     FS_CHECK(found >= 0 || errno == EINTR || errno == ENOMEM);
     if (found < 0) continue;
     outbox.flush_due().Drain();
