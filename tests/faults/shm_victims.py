@@ -59,7 +59,7 @@ def begin(address: str, seed: int) -> int:
     if child == 0:
         try:
             ask_without_end(address, seed)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 Whatever it is, it is told.
             print(f"victim {seed}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         os._exit(1)
     return child

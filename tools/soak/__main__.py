@@ -135,7 +135,8 @@ class Soak:
         print(
             f"{now.at_s:7.0f} s  {sum(ledger.statuses.values()):8} answers, {ledger.right} right,"
             f" {len(ledger.lost)} lost, {len(ledger.wrong)} wrong;"
-            f" RSS {now.rss_bytes / 1e6:.1f} MB, heap {now.heap_bytes / 1e6:.2f} MB, {now.fds} fds, {now.threads} threads",
+            f" RSS {now.rss_bytes / 1e6:.1f} MB, heap {now.heap_bytes / 1e6:.2f} MB,"
+            f" {now.fds} fds, {now.threads} threads",
             flush=True,
         )
 

@@ -53,7 +53,7 @@ def _gauge(metrics: Metrics, name: str) -> int:
 
 
 def _heap_bytes(server: Server) -> int:
-    """Resident memory rises as well when what is free lies scattered; this rises with leaks alone."""
+    """RSS rises as well when what is free lies scattered; this rises with leaks alone."""
     memory = server.request("GET", "/debug").json["loops"][0]["memory"]
     return int(memory["heap_bytes"]) - int(memory["heap_bytes_free"])
 

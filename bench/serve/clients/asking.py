@@ -2,9 +2,10 @@
 
     python -m bench.serve.clients.asking KIND HOST:PORT MODEL SHAPE SECONDS
 
-SHAPE is 16, or 1x16. KIND is a key of KINDS; those over shared memory find the server by its port. Prints a line of JSON: {"requests": n, "cpu_s": c, "wall_s": w}. The answer
-is checked before the clock runs. "light" is no client: it sends the bytes of a request made
-beforehand, and reads as many as the answer has.
+SHAPE is 16, or 1x16. KIND is a key of KINDS; those over shared memory find the server by its port.
+Prints a line of JSON: {"requests": n, "cpu_s": c, "wall_s": w}. The answer is checked before the
+clock runs. "light" is no client: it sends the bytes of a request made beforehand, and reads as many
+as the answer has.
 """
 
 from __future__ import annotations
@@ -66,8 +67,13 @@ def in_place(address: str, model: str, data: np.ndarray) -> Ask:
     client = ShmClient(address)
     request = client.request(model)
     request.inputs["INPUT0"][:] = data
-    # The client goes with the request, which does not keep it.
-    return lambda client=client: request.result()["OUTPUT0"]
+
+    def ask() -> object:
+        # It ends with its client.
+        assert client.is_connected
+        return request.result()["OUTPUT0"]
+
+    return ask
 
 
 def light(address: str, model: str, data: np.ndarray) -> Ask:

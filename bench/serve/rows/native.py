@@ -51,7 +51,9 @@ def costs(
     return rates
 
 
-def ratio(rates: Mapping[str, list[float]], label: str, one: str, other: str, target: float):
+def ratio(
+    rates: Mapping[str, list[float]], label: str, one: str, other: str, target: float
+) -> Figure:
     ratios = spread(paired_ratios(rates[one], rates[other]))
     return Figure.of(f"{label} {one} / {other}", ratios, "", target)
 

@@ -1,4 +1,4 @@
-"""The typed face of the heap, and of the memory that clients on this machine share with the server."""
+"""The typed face of the heap, and of the memory that clients on this machine share with us."""
 
 from typing import final
 

@@ -85,7 +85,10 @@ TEST_F(ChannelAttackTest, MessagesWithFlippedBits) {
 TEST_F(ChannelAttackTest, BytesThatChangeAllTheTime) {
   RawChannel client(address_);
   std::atomic<bool> is_over{false};
-  const std::span<std::byte> heap = client.bytes().subspan(client.layout().client_heap.begin, 4096);
+  // By a mapping of its own, as another process of the client's would.
+  const Result<SealedSegment> again = SealedSegment::Adopt(dup(client.segment_fd()), SIZE_MAX);
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  const std::span<std::byte> heap = again->bytes().subspan(client.layout().client_heap.begin, 4096);
   std::thread flipper([&] {
     std::mt19937_64 random(3);
     while (!is_over.load(std::memory_order_relaxed)) {

@@ -36,6 +36,7 @@ class RawChannel {
 
   const Status& status() const { return status_; }
   int socket() const { return socket_.get(); }
+  int segment_fd() const { return segment_->fd(); }
   int event_fd() const { return event_fd_.get(); }
   std::span<std::byte> bytes() const { return segment_->bytes(); }
   ChannelHead& head() const { return *reinterpret_cast<ChannelHead*>(bytes().data()); }
