@@ -22,11 +22,15 @@ DEPTH_MAX = 100_000
 ONE_THREAD = ("CALLERS=2", "THREADS=1", "REHEARSERS=0", "NEVER=3")
 TWO_THREADS = ("CALLERS=2", "THREADS=2", "REHEARSERS=0", "NEVER=1")
 TWO_THREADS_IN_TIME = ("CALLERS=1", "THREADS=2", "REHEARSERS=0", "NEVER=3")
+SLEEPS = ("SLEEPER=1", "WATCHER=0")
+WATCHES = ("SLEEPER=0", "WATCHER=1")
+SLEEPS_AND_WATCHES = ("SLEEPER=1", "WATCHER=1")
 REHEARSAL = ("CALLERS=2", "THREADS=1", "REHEARSERS=1", "NEVER=1")
 
 # Each model's worlds, in which nothing may be wrong.
 WORLDS: dict[str, list[tuple[str, ...]]] = {
     "signal": [()],
+    "channel": [SLEEPS, WATCHES, SLEEPS_AND_WATCHES],
     "completion_queue": [()],
     "mpsc_queue": [()],
     "scheduler": [ONE_THREAD, TWO_THREADS, TWO_THREADS_IN_TIME, REHEARSAL],
@@ -35,6 +39,16 @@ WORLDS: dict[str, list[tuple[str, ...]]] = {
 # What is broken on purpose: the world in which that must be found.
 BROKEN: dict[str, dict[str, tuple[str, ...]]] = {
     "signal": {"LOOKS_BEFORE_PREPARE": (), "NO_EPOCH": (), "WAKES_ONE": (), "TORN_FUTEX": ()},
+    "channel": {
+        "LOOKS_BEFORE_PREPARE": SLEEPS,
+        "LOOKS_BEFORE_WATCH": WATCHES,
+        "RINGS_FIRST": SLEEPS,
+        "PUBLISHES_FIRST": SLEEPS,
+        "FREES_FIRST": SLEEPS,
+        "NO_COUNT": SLEEPS,
+        "WITHDRAWS_BOTH": SLEEPS_AND_WATCHES,
+        "DRAINS_LAST": WATCHES,
+    },
     "completion_queue": {"TAKES_FIRST": (), "SIGNALS_FIRST": (), "SCOPE_ONLY": ()},
     "mpsc_queue": {"PLACE_FIRST": (), "PUBLISHES_FIRST": (), "ONE_SEQUENCE": ()},
     "scheduler": {
@@ -51,17 +65,12 @@ BROKEN: dict[str, dict[str, tuple[str, ...]]] = {
 # The code whose labels must be in a model, and those that are shown otherwise.
 MODELLED = ("csrc/sync/", "csrc/serving/scheduling/", "csrc/gateway/completion_queue.")
 SHOWN_OTHERWISE = {
-    "doorbell-rung": "signal.pml's idea with one sleeper and a single step for whoever rings; "
-    "doorbell_test.cc shows it in seeded interleavings, and between two processes",
     "instance-asleep": "a flag that is set once before a Signal, which is the use that signal.pml "
     "shows; instance_thread_test.cc starts threads under ThreadSanitizer",
     "range-left": "each range is one word; range_table_test.cc shows it in seeded interleavings, "
     "and bus_error_guard_test.cc under ThreadSanitizer with faults in several threads",
     "range-marked": "as range-left",
     "range-order": "as range-left",
-    "record-put": "one producer and one consumer without sleeping: nothing to lose but the order, "
-    "which spsc_ring_test.cc shows in seeded interleavings and under ThreadSanitizer",
-    "record-taken": "as record-put",
     "request-cancelled": "a hint to sweep, set behind a flag of the request itself; what it skips "
     "ends when it comes to the front: scheduler_sweep_test.cc, and tests/sim, where clients leave",
 }
