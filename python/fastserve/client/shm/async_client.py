@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from fastserve import _core
-from fastserve.client.call_error import CallError
+from fastserve.client.call_error import CallError, too_late
 from fastserve.client.results import InferResult, ModelMetadata
 from fastserve.client.shm.async_request import AsyncShmRequest
 from fastserve.client.shm.client import DEFAULT_ADDRESS
@@ -113,7 +113,7 @@ class AsyncShmClient:
         deadline_ns = until(self._timeout_s if timeout is None else timeout)
         text = version if isinstance(version, str) else str(version)
         link, watcher = await self._open(deadline_ns)
-        known = link.known(model, text)
+        known = self._links.known(link, model, text)
         if known is not None:
             try:
                 return await _ask(watcher, known, inputs, outputs, id, deadline_ns)
@@ -189,7 +189,7 @@ class AsyncShmClient:
     ) -> AsyncShmRequest:
         deadline_ns = until(timeout_s)
         link, watcher = await self._open(deadline_ns)
-        target = target_for(link, model, version, batch, shapes)
+        target = target_for(self._links, link, model, version, batch, shapes)
         if target is None:
             target = await self._describe(link, model, version, deadline_ns)
             target.signature.check_dimensions(batch, shapes)
@@ -264,7 +264,7 @@ class AsyncShmClient:
                 if link is None:
                     link = await asyncio.to_thread(self._links.connect, deadline_ns)
         except TimeoutError:
-            raise self._links.late() from None
+            raise too_late(self._links.settings.address) from None
         if link is not self._watched or self._watcher is None:
             if self._watcher is not None:
                 self._watcher.close()
@@ -317,5 +317,5 @@ async def _ask(
     except _core.CoreError as error:
         raise target.failure(error) from None
     if answer is False:
-        raise target.links.late()
+        raise target.link.late()
     return result_of(answer)

@@ -129,4 +129,4 @@ class AsyncShmRequest(Prepared):
             while await self._watcher.take(self._call, self._tag, deadline_ns):
                 pass
         if self._call.is_under_way:
-            raise self._target.links.late()
+            raise self._target.link.late()

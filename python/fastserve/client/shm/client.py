@@ -112,7 +112,7 @@ class ShmClient:
         deadline_ns = until(self._timeout_s if timeout is None else timeout)
         text = version if isinstance(version, str) else str(version)
         link = self._links.open(deadline_ns)
-        known = link.known(model, text)
+        known = self._links.known(link, model, text)
         if known is not None:
             try:
                 return _ask(known, inputs, outputs, id, deadline_ns)
@@ -176,7 +176,7 @@ class ShmClient:
         text = version if isinstance(version, str) else str(version)
         link = self._links.open(deadline_ns)
         shapes = shapes or {}
-        target = target_for(link, model, text, batch, shapes)
+        target = target_for(self._links, link, model, text, batch, shapes)
         if target is None:
             target = self._links.describe(link, model, text, deadline_ns)
             target.signature.check_dimensions(batch, shapes)
@@ -240,5 +240,5 @@ def _ask(
     except _core.CoreError as error:
         raise target.failure(error) from None
     if answer is False:
-        raise target.links.late()
+        raise target.link.late()
     return result_of(answer)

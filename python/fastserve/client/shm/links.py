@@ -1,8 +1,10 @@
 """Links: a client's connection, which is made when it is first needed, and anew when its server has
-gone.
+gone; and what models take, as the server said.
 
-    link = links.open(deadline_ns)                          or links.current() and links.connect()
-    target = link.known(model, version) or links.describe(link, model, version, deadline_ns)
+    link = links.open(deadline_ns)                     or links.current() and links.connect()
+    target = links.known(link, model, version) or links.describe(link, model, version, deadline_ns)
+
+Nothing here refers back to a Links, so that a client that is dropped is closed at once.
 
 Threads: any. `current` and `known` never wait.
 """
@@ -27,28 +29,61 @@ _READY_PAUSE_S = 0.05
 
 
 class Link:
-    """A connection, and what it was told of models."""
+    """A connection, and what its errors mean."""
 
-    __slots__ = ("_pid", "_targets", "connection")
+    __slots__ = ("_is_closed", "_pid", "address", "connection")
 
-    def __init__(self, connection: ShmConnection) -> None:
+    def __init__(self, connection: ShmConnection, address: str, is_closed: threading.Event) -> None:
         self.connection = connection
+        self.address = address
+        self._is_closed = is_closed  # The client.
         self._pid = os.getpid()
-        self._targets: dict[tuple[str, str], Target] = {}
 
-    @property
-    def is_inherited(self) -> bool:
-        """Whether it is of the process that this one was forked from."""
-        return os.getpid() != self._pid
+    def failure(self, error: _core.CoreError) -> CallError:
+        """What the core says of a request, for whoever made it."""
+        if os.getpid() != self._pid:
+            return CallError(
+                "FAILED_PRECONDITION",
+                f"the client's connection is of the process that this one ({os.getpid()}) was"
+                " forked from: make another client here",
+                server=self.address,
+            )
+        failure = from_core(error, self.address)
+        if failure.code != "UNAVAILABLE" or self.connection.is_open:
+            return failure
+        if self._is_closed.is_set():
+            return _closed()
+        return CallError(
+            "UNAVAILABLE",
+            f"the server at {self.address} has gone, and this request with it: the client's next"
+            " one connects anew",
+            server=self.address,
+            is_retryable=True,
+        )
 
-    def known(self, model: str, version: str) -> Target | None:
-        return self._targets.get((model, version))
+    def late(self) -> CallError:
+        return too_late(self.address)
 
-    def remember(self, target: Target) -> None:
-        self._targets[target.model, target.version] = target
 
-    def forget(self, model: str, version: str) -> None:
-        self._targets.pop((model, version), None)
+class Target:
+    """A model over a connection, as it was described when it was first asked for. It may be another
+    by now: then the next request asks anew."""
+
+    __slots__ = ("is_stale", "link", "model", "signature", "version")
+
+    def __init__(self, link: Link, model: str, version: str, signature: Signature) -> None:
+        self.link = link
+        self.model = model
+        self.version = version  # As it was asked for.
+        self.signature = signature
+        self.is_stale = False
+
+    def failure(self, error: _core.CoreError) -> CallError:
+        """What the core says of a request to it."""
+        failure = self.link.failure(error)
+        if failure.code == "INVALID_ARGUMENT":
+            self.is_stale = True
+        return failure
 
 
 class Links:
@@ -56,6 +91,7 @@ class Links:
         self.settings = settings
         self.reconnects = 0
         self._link: Link | None = None
+        self._targets: dict[tuple[str, str], Target] = {}
         self._connecting = threading.Lock()
         self._is_closed = threading.Event()
 
@@ -113,7 +149,7 @@ class Links:
         pause_s = _PAUSE_S
         while True:
             try:
-                made = Link(self.settings.connect(until_ns))
+                connection = self.settings.connect(until_ns)
                 break
             except _core.CoreError as error:
                 failure = from_core(error, self.settings.address)
@@ -123,9 +159,10 @@ class Links:
             if self._is_closed.wait(pause_s):
                 raise _closed()
             pause_s = min(2 * pause_s, _PAUSE_MAX_S)
-        self._link = made
+        made = self._link = Link(connection, self.settings.address, self._is_closed)
         if lost is not None:
             lost.connection.close()
+            self._targets.clear()
             self.reconnects += 1
             _logger.warning(
                 "the server at %s had gone: connected anew, to process %d",
@@ -138,42 +175,23 @@ class Links:
 
     # -- Asking ------------------------------------------------------------------------------
 
+    def known(self, link: Link, model: str, version: str) -> Target | None:
+        target = self._targets.get((model, version))
+        if target is None or target.is_stale or target.link is not link:
+            return None
+        return target
+
     def describe(self, link: Link, model: str, version: str, deadline_ns: int) -> Target:
         """What the model takes now. Errors: NOT_FOUND, UNAVAILABLE, DEADLINE_EXCEEDED."""
         try:
             until_ns = self.settings.connect_until(deadline_ns)
             signature = Signature(link.connection.describe(model, version, until_ns))
         except _core.CoreError as error:
-            link.forget(model, version)
-            raise self.failure(error, link) from None
-        target = Target(self, link, model, version, signature)
-        link.remember(target)
+            self._targets.pop((model, version), None)
+            raise link.failure(error) from None
+        target = Target(link, model, version, signature)
+        self._targets[model, version] = target
         return target
-
-    def failure(self, error: _core.CoreError, link: Link) -> CallError:
-        """What the core says of a request, for whoever made it."""
-        failure = from_core(error, self.settings.address)
-        if link.is_inherited:
-            return CallError(
-                "FAILED_PRECONDITION",
-                "the client's connection is of the process that this one"
-                f" ({os.getpid()}) was forked from: make another client here",
-                server=self.settings.address,
-            )
-        if failure.code != "UNAVAILABLE" or link.connection.is_open:
-            return failure
-        if self._is_closed.is_set():
-            return _closed()
-        return CallError(
-            "UNAVAILABLE",
-            f"the server at {self.settings.address} has gone, and this request with it: the"
-            " client's next one connects anew",
-            server=self.settings.address,
-            is_retryable=True,
-        )
-
-    def late(self) -> CallError:
-        return too_late(self.settings.address)
 
     def wait_until_ready(self, model: str, timeout_s: Seconds) -> None:
         """Errors: DEADLINE_EXCEEDED, with what was last wrong."""
@@ -196,29 +214,6 @@ class Links:
                     server=self.settings.address,
                 )
             self._is_closed.wait(_READY_PAUSE_S)
-
-
-class Target:
-    """A model over a connection, as it was described when it was first asked for. It may be another
-    by now: then the next request asks anew."""
-
-    __slots__ = ("link", "links", "model", "signature", "version")
-
-    def __init__(
-        self, links: Links, link: Link, model: str, version: str, signature: Signature
-    ) -> None:
-        self.links = links
-        self.link = link
-        self.model = model
-        self.version = version  # As it was asked for.
-        self.signature = signature
-
-    def failure(self, error: _core.CoreError) -> CallError:
-        """What the core says of a request to it."""
-        failure = self.links.failure(error, self.link)
-        if failure.code == "INVALID_ARGUMENT":
-            self.link.forget(self.model, self.version)
-        return failure
 
 
 def _closed() -> CallError:

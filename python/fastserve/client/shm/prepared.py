@@ -10,7 +10,7 @@ from fastserve.client.call_error import CallError
 from fastserve.client.results import InferResult
 from fastserve.client.shm.deadlines import NEVER, Seconds, give_up_at, until
 from fastserve.client.shm.inputs import Inputs
-from fastserve.client.shm.links import Link, Target
+from fastserve.client.shm.links import Link, Links, Target
 from fastserve.client.shm.signatures import Shapes
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Prepared:
 
     def _late(self) -> CallError:
         self._leave()
-        return self._target.links.late()
+        return self._target.link.late()
 
     def _leave(self) -> None:
         """Nobody waits for it any more."""
@@ -109,10 +109,10 @@ def result_of(answer: ShmAnswer | bool | None) -> InferResult:
 
 
 def target_for(
-    link: Link, model: str, version: str, batch: int | None, shapes: Shapes
+    links: Links, link: Link, model: str, version: str, batch: int | None, shapes: Shapes
 ) -> Target | None:
     """What is known of the model, if it has those dimensions."""
-    known = link.known(model, version)
+    known = links.known(link, model, version)
     try:
         if known is not None:
             known.signature.check_dimensions(batch, shapes)

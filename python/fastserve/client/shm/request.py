@@ -108,5 +108,5 @@ class ShmRequest(Prepared):
             while self._call.take(give_up_at(deadline_ns)):
                 pass
         if self._call.is_under_way:
-            raise self._target.links.late()
+            raise self._target.link.late()
         self._is_given_up = False
