@@ -15,6 +15,7 @@
 namespace fastserve {
 
 enum class DescriptorKind : uint32_t {
+  kNone = 0,  // Said by nobody.
   // Client to server.
   kInfer = 1,     // A request with one response: its message is at `offset`, of `bytes`.
   kDescribe = 2,  // What the model takes and gives is asked: the same.

@@ -62,8 +62,7 @@ ssize_t Receive(int socket, void* words, size_t bytes, std::array<OwnedFd, kFdsM
   bool was_reset = false;
   do {
     got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  } while (got < 0 &&
-           (errno == EINTR || (errno == ECONNRESET && !std::exchange(was_reset, true))));
+  } while (got < 0 && (errno == EINTR || (errno == ECONNRESET && !std::exchange(was_reset, true))));
   if (got < 0) return got;
   for (cmsghdr* one = CMSG_FIRSTHDR(&message); one != nullptr; one = CMSG_NXTHDR(&message, one)) {
     if (one->cmsg_level != SOL_SOCKET || one->cmsg_type != SCM_RIGHTS) continue;

@@ -292,7 +292,7 @@ ChannelListener::ChannelListener(std::unique_ptr<Impl> impl) : impl_(std::move(i
 ChannelListener::~ChannelListener() {
   if (impl_->was_forked()) {
     // Its threads are the parent's, and so is what they were in the middle of.
-    static_cast<void>(impl_.release());
+    [[maybe_unused]] Impl* const leaked = impl_.release();
     return;
   }
   impl_->Stop();

@@ -208,7 +208,7 @@ void ChannelSession::Infer(const Descriptor& descriptor) {
   }
   outbox_.Attach(descriptor.request, exchange.get());
   Servable& servable = *exchange->servable;
-  static_cast<void>(exchange.release());  // It comes back through TakeEnd.
+  [[maybe_unused]] ChannelExchange* const returned = exchange.release();  // Through TakeEnd.
   servable.Submit(RequestPtr(&request));
 }
 
