@@ -119,8 +119,10 @@ void ChannelListener::Impl::Run() {
       const Nanos left = std::clamp<Nanos>(deadline - NowNanos(), 0, kSecond * 1000);
       timeout_ms = static_cast<int>(left / kMillisecond) + 1;
     }
-    if (poll(polled.data(), polled.size(), timeout_ms) < 0 && errno != EINTR) {
-      paused_until_ns_ = NowNanos() + kNoDescriptorPause;
+    if (poll(polled.data(), polled.size(), timeout_ms) < 0) {
+      // A process that may have fewer descriptors than it asks about (EINVAL) gets no answer.
+      if (errno != EINTR) poll(nullptr, 0, kNoDescriptorPause / kMillisecond);
+      continue;
     }
     const Nanos now = NowNanos();
     if (polled[0].revents != 0) static_cast<void>(shared_->ended->Drain());
