@@ -29,6 +29,13 @@ def add_models(path: Path) -> Repository:
     models.add_identity("strings", datatype="STRING")
     models.add_identity("rows", dims="3, 2", more="max_batch_size: 8")
     models.add_identity("fixed", dims="4")
+    models.add_identity(
+        "optional", dims="4",
+        more='''
+            input { name: "more" data_type: TYPE_FP32 dims: [ 2 ] optional: true }
+            output { name: "and_more" data_type: TYPE_FP32 dims: [ 2 ] }
+        ''',
+    )  # fmt: skip
     models.add_identity("slow", dims="4", delay_us=300_000)
     models.add_identity("many", more=DECOUPLED.format(MANY))
     models.add_identity("none", more=DECOUPLED.format(0))

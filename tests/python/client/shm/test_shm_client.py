@@ -75,6 +75,36 @@ def test_what_is_no_plain_array(client):
     assert client.infer("FP32", {"x": np.zeros(0, np.float32)})["y"].shape == (0,)
 
 
+class Foreign:
+    """An array of another package, which says what it is through DLPack alone."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+
+    def __dlpack__(self, **options: object) -> object:
+        return self._array.__dlpack__()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+
+def test_arrays_of_other_packages_and_raw_bytes(client):
+    assert client.infer("fixed", {"x": Foreign(X[1])})["y"].tolist() == X[1].tolist()
+    assert client.infer("fixed", {"x": X[1].tobytes()})["y"].tolist() == X[1].tolist()
+    with client.request("fixed") as request:
+        for _ in range(2):
+            request.inputs["x"] = Foreign(X[1])
+            assert request.result()["y"].tolist() == X[1].tolist()
+
+
+def test_an_optional_input_may_be_left_out(client):
+    # The server lets it pass; this model has nothing to say then.
+    error = failure(lambda: client.infer("optional", {"x": X[0]}))
+    assert "input 'more' is missing, and output 'and_more'" in error.message
+    result = client.infer("optional", {"x": X[0], "more": [1, 2]})
+    assert result["and_more"].tolist() == [1, 2]
+
+
 def test_what_the_model_says_of_itself(client):
     said = client.model_metadata("rows")
     assert (said.name, said.versions, said.platform) == ("rows", ("1",), "")
@@ -241,4 +271,12 @@ def test_descriptors_are_given_back(server):
         with ShmClient(server.port) as client:
             client.infer("fixed", {"x": X[0]})
         del client
+    assert count() == before
+    dropped = ShmClient(server.port)
+    request = dropped.request("fixed")
+    request.inputs["x"][:] = 1
+    result = request.result()
+    del dropped, request  # Nothing has to be collected.
+    assert count() > before
+    del result
     assert count() == before

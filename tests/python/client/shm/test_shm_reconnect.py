@@ -73,10 +73,13 @@ def test_it_waits_for_a_server_that_comes_back(models, address):
             client.infer("fixed", {"x": ROW})
         await_loss(client)
         results = []
-        waiting = [
-            threading.Thread(target=lambda: results.append(client.infer("fixed", {"x": ROW})))
-            for _ in range(3)
-        ]
+
+        def ask() -> None:
+            # It listens before it has loaded its models.
+            client.wait_until_ready("fixed", timeout=LIMIT_S)
+            results.append(client.infer("fixed", {"x": ROW}))
+
+        waiting = [threading.Thread(target=ask) for _ in range(3)]
         for thread in waiting:
             thread.start()
         with Server(models.path, "--shm-socket", address):
