@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -24,8 +25,8 @@ namespace fastserve {
 namespace {
 
 constexpr Nanos kHandshakeTimeout = 5 * kSecond;
-// When the process has no descriptor left nobody is taken in for so long.
-constexpr Nanos kNoDescriptorPause = 100 * kMillisecond;
+// When the process has no descriptor left, or no memory, nobody is taken in for so long.
+constexpr Nanos kPause = 100 * kMillisecond;
 // All inputs that are copied, of all clients.
 constexpr size_t kCopiedBytesMax = size_t{1} << 30;
 
@@ -61,6 +62,7 @@ class ChannelListener::Impl {
   };
 
   void Run();
+  void Look();
   std::vector<pollfd> Polled() const;
   Nanos NextDeadline() const;
   void Accept(Nanos now);
@@ -68,6 +70,8 @@ class ChannelListener::Impl {
   void Refuse(int socket, const Status& status);
   void Shake(Client& client);
   Status OpenSession(Client& client);
+  // Lets a client go.
+  static void Let(Client& client);
   void DropTheGone(Nanos now);
 
   const ChannelListenerOptions options_;
@@ -111,42 +115,51 @@ void ChannelListener::Impl::Stop() {
 }
 
 void ChannelListener::Impl::Run() {
+  pthread_setname_np(pthread_self(), "fs-shm-listen");
   while (!is_stopping_.load(std::memory_order_relaxed)) {
-    std::vector<pollfd> polled = Polled();
-    const Nanos deadline = NextDeadline();
-    int timeout_ms = -1;
-    if (deadline != kNever) {
-      const Nanos left = std::clamp<Nanos>(deadline - NowNanos(), 0, kSecond * 1000);
-      timeout_ms = static_cast<int>(left / kMillisecond) + 1;
+    try {
+      Look();
+    } catch (const std::bad_alloc&) {
+      poll(nullptr, 0, kPause / kMillisecond);
     }
-    if (poll(polled.data(), polled.size(), timeout_ms) < 0) {
-      // A process that may have fewer descriptors than it asks about (EINVAL) gets no answer.
-      if (errno != EINTR) poll(nullptr, 0, kNoDescriptorPause / kMillisecond);
-      continue;
-    }
-    const Nanos now = NowNanos();
-    if (polled[0].revents != 0) static_cast<void>(shared_->ended->Drain());
-    // In the order of Polled: two for each client.
-    for (size_t i = 0; i < clients_.size(); ++i) {
-      Client& client = clients_[i];
-      const bool has_process_ended = polled[3 + 2 * i].revents != 0;
-      if (polled[2 + 2 * i].revents != 0) {
-        // After the hand-shake a client has nothing to say here: it is its end, or nonsense.
-        client.session ? static_cast<void>(client.is_over = true) : Shake(client);
-      }
-      if (has_process_ended) client.is_over = true;
-    }
-    DropTheGone(now);
-    if (shared_->is_draining.load(std::memory_order_relaxed)) socket_.Close();
-    if (polled[1].revents != 0 && socket_) Accept(now);
   }
   // All are told before anybody is waited for.
+  for (Client& client : clients_) Let(client);
   for (const Client& client : clients_) {
-    if (client.session) client.session->Stop();
+    if (client.session) client.session->Join();
   }
-  for (Client& client : clients_) client.is_over = true;
   DropTheGone(NowNanos());
   socket_.Close();
+}
+
+void ChannelListener::Impl::Look() {
+  std::vector<pollfd> polled = Polled();
+  const Nanos deadline = NextDeadline();
+  int timeout_ms = -1;
+  if (deadline != kNever) {
+    const Nanos left = std::clamp<Nanos>(deadline - NowNanos(), 0, kSecond * 1000);
+    timeout_ms = static_cast<int>(left / kMillisecond) + 1;
+  }
+  if (poll(polled.data(), polled.size(), timeout_ms) < 0) {
+    // A process that may have fewer descriptors than it asks about (EINVAL) gets no answer.
+    if (errno != EINTR) poll(nullptr, 0, kPause / kMillisecond);
+    return;
+  }
+  const Nanos now = NowNanos();
+  if (polled[0].revents != 0) static_cast<void>(shared_->ended->Drain());
+  // In the order of Polled: two for each client.
+  for (size_t i = 0; i < clients_.size(); ++i) {
+    Client& client = clients_[i];
+    if (polled[3 + 2 * i].revents != 0) {
+      Let(client);
+    } else if (polled[2 + 2 * i].revents != 0) {
+      // After the hand-shake a client has nothing to say here: it is its end, or nonsense.
+      client.session ? Let(client) : Shake(client);
+    }
+  }
+  DropTheGone(now);
+  if (shared_->is_draining.load(std::memory_order_relaxed)) socket_.Close();
+  if (polled[1].revents != 0 && socket_) Accept(now);
 }
 
 std::vector<pollfd> ChannelListener::Impl::Polled() const {
@@ -177,7 +190,7 @@ void ChannelListener::Impl::Accept(Nanos now) {
     OwnedFd socket(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
-      if (errno != EAGAIN && errno != EWOULDBLOCK) paused_until_ns_ = now + kNoDescriptorPause;
+      if (errno != EAGAIN && errno != EWOULDBLOCK) paused_until_ns_ = now + kPause;
       return;
     }
     Client client;
@@ -220,7 +233,7 @@ void ChannelListener::Impl::Shake(Client& client) {
   const Status status = OpenSession(client);
   if (status.ok()) return;
   Refuse(client.socket.get(), status);
-  client.is_over = true;
+  Let(client);
 }
 
 Status ChannelListener::Impl::OpenSession(Client& client) {
@@ -244,22 +257,30 @@ Status ChannelListener::Impl::OpenSession(Client& client) {
 // ------------------------------------------------------------------------------------------------
 // and go.
 
+void ChannelListener::Impl::Let(Client& client) {
+  if (std::exchange(client.is_over, true)) return;
+  if (client.session) client.session->Stop();
+  // By which it learns of it, if it is there.
+  client.socket.Close();
+  client.process.Close();
+}
+
 void ChannelListener::Impl::DropTheGone(Nanos now) {
   for (Client& client : clients_) {
-    if (client.deadline_ns <= now) {
+    if (!client.is_over && client.deadline_ns <= now) {
       Refuse(client.socket.get(),
              Unavailable("no hand-shake within ", kHandshakeTimeout / kSecond, " s"));
-      client.is_over = true;
+      Let(client);
     }
-    if (client.session && client.session->has_ended()) client.is_over = true;
-    if (!client.is_over || !client.session) continue;
-    client.session->Stop();
+    if (!client.session || !client.session->has_ended()) continue;
+    Let(client);
     client.session->Join();
     client.session.reset();
     shared_->stats->clients_closed.Add();
     shared_->stats->clients.fetch_sub(1, std::memory_order_relaxed);
   }
-  std::erase_if(clients_, [](const Client& client) { return client.is_over; });
+  // A session that is told to end says when it has (`ended`): nobody waits for it here.
+  std::erase_if(clients_, [](const Client& client) { return client.is_over && !client.session; });
 }
 
 // ------------------------------------------------------------------------------------------------

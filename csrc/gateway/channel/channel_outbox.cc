@@ -78,6 +78,11 @@ void ChannelOutbox::CloseNumber(uint64_t number, Code code) {
   stats_.ends[static_cast<size_t>(code)].Add();
 }
 
+void ChannelOutbox::CancelExchange(uint64_t number) {
+  ChannelExchange* const exchange = Find(number)->exchange;
+  if (exchange != nullptr) exchange->request.cancelled.store(true, std::memory_order_relaxed);
+}
+
 size_t ChannelOutbox::open() const {
   const MutexLock lock(mutex_);
   return open_;
@@ -305,6 +310,7 @@ void ChannelOutbox::Wait(const SaidResponse& said) {
   }
   if (!refusal.ok()) {
     Free(said.lent);
+    CancelExchange(said.number);
     return EndNow(said.number, refusal);
   }
   Waiting waiting;
@@ -354,10 +360,7 @@ bool ChannelOutbox::FlushFront(Nanos now) {
     return false;
   } else {
     Free(front.lent);
-    const Place* const place = Find(descriptor.request);
-    if (place->exchange != nullptr) {
-      place->exchange->request.cancelled.store(true, std::memory_order_relaxed);
-    }
+    CancelExchange(descriptor.request);
     descriptor = EndOf(descriptor.request,
                        ResourceExhausted("no room for a response of ", front.bytes, " bytes for ",
                                          kPatience / kSecond, " s: release responses sooner"));

@@ -123,6 +123,8 @@ class ChannelOutbox {
   Place* Find(uint64_t number) FS_REQUIRES(mutex_);
   bool IsOpen(uint64_t number) FS_REQUIRES(mutex_) { return Find(number) != nullptr; }
   void CloseNumber(uint64_t number, Code code) FS_REQUIRES(mutex_);
+  // Of one that is open: whatever its engine still gives is not wanted.
+  void CancelExchange(uint64_t number) FS_REQUIRES(mutex_);
   void Free(uint64_t offset) FS_REQUIRES(mutex_) {
     if (offset != 0) static_cast<void>(heap_.Free(offset));
   }

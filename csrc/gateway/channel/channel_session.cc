@@ -93,18 +93,28 @@ void ChannelSession::Join() {
 }
 
 void ChannelSession::Run() {
-  while (!is_stopping_.load(std::memory_order_relaxed)) {
-    const int taken = TakeDescriptors();
+  pthread_setname_np(pthread_self(), "fs-shm-client");
+  try {
+    while (!is_stopping_.load(std::memory_order_relaxed) && Serve()) WaitForMore();
+  } catch (const std::bad_alloc&) {
+    // What had to be said cannot be: the client is let go, and told by that.
+  }
+  End();
+}
+
+bool ChannelSession::Serve() {
+  int taken = 0;
+  do {
+    taken = TakeDescriptors();
     if (taken < 0 || outbox_.has_failed()) {
       shared_->stats->violations.Add();
-      break;
+      return false;
     }
     RunModels();
     if (waits_for_room_ || taken > 0) waits_for_room_ = outbox_.Flush(NowNanos());
     if (earliest_deadline_ns_ != kNever) EndLate(NowNanos());
-    if (taken == 0) WaitForMore();
-  }
-  End();
+  } while (taken > 0 && !is_stopping_.load(std::memory_order_relaxed));
+  return true;
 }
 
 void ChannelSession::WaitForMore() {
@@ -171,6 +181,15 @@ bool ChannelSession::Take(const Descriptor& descriptor) {
   }
 }
 
+void ChannelSession::LendPlaces(ChannelExchange* exchange) {
+  if (exchange->streams || !exchange->servable->backend()->takes_places()) return;
+  std::vector<OutputPlace>& places = exchange->request.places;
+  exchange->lent = outbox_.Lend(*exchange, &places);
+  for (OutputPlace& place : places) {
+    if (!place.bytes.empty()) place.owner = segment_;
+  }
+}
+
 void ChannelSession::Infer(const Descriptor& descriptor) {
   std::unique_ptr<ChannelExchange> exchange;
   Status status;
@@ -183,11 +202,13 @@ void ChannelSession::Infer(const Descriptor& descriptor) {
     if (status.ok() && std::ranges::find(touched_, exchange->servable) == touched_.end()) {
       touched_.push_back(exchange->servable);
     }
+    if (status.ok()) LendPlaces(exchange.get());
   } catch (const std::bad_alloc&) {
     status = Status::OutOfMemory();
   }
   inputs_.clear();
   if (!status.ok()) {
+    if (exchange) outbox_.TakeBack(exchange->lent);
     if (exchange && exchange->servable) {
       exchange->servable->stats().CountFailure(FailureReason::kInvalid);
     }
@@ -200,12 +221,6 @@ void ChannelSession::Infer(const Descriptor& descriptor) {
   request.deadline_ns = descriptor.deadline_ns;
   earliest_deadline_ns_ = std::min(earliest_deadline_ns_, request.deadline_ns);
   exchange->owner = shared_from_this();
-  if (!exchange->streams && exchange->servable->backend()->takes_places()) {
-    exchange->lent = outbox_.Lend(*exchange, &request.places);
-    for (OutputPlace& place : request.places) {
-      if (!place.bytes.empty()) place.owner = segment_;
-    }
-  }
   outbox_.Attach(descriptor.request, exchange.get());
   Servable& servable = *exchange->servable;
   [[maybe_unused]] ChannelExchange* const returned = exchange.release();  // Through TakeEnd.

@@ -76,10 +76,13 @@ class ChannelSession final : public ChannelExchangeOwner {
                  ChannelHead* head, EventFd event_fd);
 
   void Run();
+  // Until there is nothing to do now. False: the client is to be let go.
+  [[nodiscard]] bool Serve();
   // Takes what is there, up to a limit; how many there were. -1: the client broke the protocol.
   int TakeDescriptors();
   [[nodiscard]] bool Take(const Descriptor& descriptor);
   void Infer(const Descriptor& descriptor);
+  void LendPlaces(ChannelExchange* exchange);
   Status Prepare(const Descriptor& descriptor, ChannelExchange* exchange);
   Status ReadOwnMessage(const Descriptor& descriptor, ChannelExchange* exchange);
   Status BindInputs(ChannelExchange* exchange);
