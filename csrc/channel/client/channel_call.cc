@@ -1,6 +1,7 @@
 #include "channel/client/channel_call.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 namespace fastserve {
@@ -76,8 +77,9 @@ Result<ChannelBytes> ChannelCall::AddInput(std::string_view name, DataType type,
     return ResourceExhausted(
         "input '", name, "' of ", bytes, " bytes finds no room: ", segment.bytes_in_use(),
         " of the ", segment.layout().client_heap.bytes,
-        " bytes for requests are in use; let go of responses that are inputs, ",
-        "or connect with a larger segment");
+        " bytes for requests are in use, and no block has more than ",
+        std::bit_floor(segment.layout().client_heap.bytes),
+        "; let go of responses that are inputs, or connect with a larger segment");
   }
   is_written_ = false;
   const std::span<std::byte> room = block->bytes().first(bytes);
@@ -155,8 +157,8 @@ Result<std::optional<ChannelResponse>> ChannelCall::Next(Nanos until) {
   std::optional<ChannelResponse> response;
   switch (news.kind) {
     case ClientChannel::News::Kind::kNone:
-      return MakeStatus(Code::kDeadlineExceeded,
-                        "no response came while it was waited for; the request goes on");
+      return Status(Code::kDeadlineExceeded,
+                    "no response came while it was waited for; the request goes on");
     case ClientChannel::News::Kind::kOver:
       if (!news.end.ok()) return std::move(news.end);
       break;
