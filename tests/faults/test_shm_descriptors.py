@@ -21,8 +21,8 @@ def check_serves(client: ShmClient, number: int) -> None:
     assert np.array_equal(client.infer("echo", {"x": data}, timeout=10)["y"], data)
 
 
-def new_client(server: Server, connect_timeout: float) -> ShmClient:
-    return ShmClient(server.port, connect_timeout=connect_timeout, segment_bytes=1 << 20)
+def new_client(server: Server, connect_timeout_s: float) -> ShmClient:
+    return ShmClient(server.port, connect_timeout=connect_timeout_s, segment_bytes=1 << 20)
 
 
 def test_without_descriptors_the_connected_are_served_and_nobody_spins(models):

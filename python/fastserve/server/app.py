@@ -32,7 +32,7 @@ from fastserve.control.transition import Published, VersionLoader
 from fastserve.errors import Error
 from fastserve.server import banner, logs
 from fastserve.server.debug import DebugEndpoint
-from fastserve.server.farewell import say_drained
+from fastserve.server.farewell import away, say_drained
 from fastserve.server.front_end import CutOff, FrontEnd
 from fastserve.server.live.live_settings import LiveSettings
 from fastserve.server.live.shared_regions import SharedRegions
@@ -387,10 +387,10 @@ class Server:
         for sock in self._sockets:
             sock.close()
         self._cut_off = await self._shm.drain_with(self._loops)
-        await asyncio.to_thread(self._live.close, _TRACES_TIMEOUT_S)
+        await away(self._live.close, _TRACES_TIMEOUT_S)
         if self._control is not None:
             self._control.close()
         if not self.is_busy:
             with contextlib.suppress(Error, _core.CoreError):
-                await asyncio.to_thread(self._retire_all)
+                await away(self._retire_all)
         say_drained(self._cut_off, self._loop.time() - began_s)

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -63,6 +64,8 @@ size_t HeapsOfTheProcess() {
 
 TEST(Heap, ThreadsShareHeapsOnceThereAreSoMany) {
   LimitHeaps(2);
+  // Tests before this one may have made more, which stay.
+  const size_t most = std::max<size_t>(2, HeapsOfTheProcess());
   std::vector<std::thread> threads;
   std::latch all_allocate(8);
   for (int i = 0; i < 8; ++i) {
@@ -73,7 +76,7 @@ TEST(Heap, ThreadsShareHeapsOnceThereAreSoMany) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_LE(HeapsOfTheProcess(), 2u);
+  EXPECT_LE(HeapsOfTheProcess(), most);
 }
 #endif
 

@@ -21,6 +21,7 @@ from fastserve.config.options import Options
 from fastserve.config.settings import SHM_AUTO, SHM_OFF
 from fastserve.errors import Error, from_core
 from fastserve.server import logs
+from fastserve.server.farewell import away
 from fastserve.server.front_end import CutOff
 from fastserve.server.loops.single import Loops
 
@@ -163,7 +164,7 @@ class ShmTransport:
         while listener.in_flight > 0 and loop.time() < deadline_s:
             await asyncio.sleep(_DRAIN_POLL_S)
         cut_off = listener.in_flight
-        await asyncio.to_thread(listener.stop)
+        await away(listener.stop)
         return cut_off
 
 
