@@ -85,7 +85,7 @@ sanitize: setup ## The C++ tests under ASan with UBSan, then under TSan.
 	@$(BIN)/pytest tests/csrc tests/kernels tests/sim --cpp-preset=asan $(ARGS)
 	@$(BIN)/pytest tests/csrc tests/kernels tests/sim --cpp-preset=tsan $(ARGS)
 
-SERVER_SUITES := tests/test_cores.py tests/conformance tests/attacks tests/python/server
+SERVER_SUITES := tests/test_cores.py tests/conformance tests/attacks tests/python/server tests/python/client/shm
 sanitize-e2e: setup ## The suites that talk to servers, whose core runs under ASan with UBSan, and TSan.
 	@$(MAKE) --no-print-directory -j2 --output-sync=target servers-asan servers-tsan
 
