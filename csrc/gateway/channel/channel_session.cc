@@ -98,6 +98,7 @@ void ChannelSession::Run() {
     while (!is_stopping_.load(std::memory_order_relaxed) && Serve()) WaitForMore();
   } catch (const std::bad_alloc&) {
     // What had to be said cannot be: the client is let go, and told by that.
+    shared_->stats->violations.Add();
   }
   End();
 }
