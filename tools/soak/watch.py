@@ -15,6 +15,8 @@ RISE_BYTES_PER_HOUR_MAX = 1 << 20
 # Below it a rise says nothing: the allocator takes and gives back in steps of this order. The limit
 # allows as much in the last half of an hour's soak, so that a shorter one is no stricter.
 RISE_BYTES_SEEN = 512 << 10
+# Until then buffers and threads that stay find their number: a megabyte comes in a few steps.
+SETTLED_S = 480.0
 # Threads that serve scrapes come with them and stay: as many as Python's executor has at most.
 SCRAPE_THREADS_MAX = 8
 
@@ -83,12 +85,14 @@ def kept_growth(quiet: Sequence[Sample]) -> int:
     """How much more of the heap is held for good in the last third than in the one before.
 
     Some models or others are loaded at each quiet moment, and a megabyte is theirs: what a leak
-    has, nobody gives back, so it shows in the least that is held.
+    has, nobody gives back, so it shows in the least that is held. 0 for a soak that ends before the
+    server has settled.
     """
-    third = len(quiet) // 3
-    if third == 0:
+    settled = [one for one in quiet if one.at_s >= SETTLED_S]
+    third = len(settled) // 3
+    if third < 2:
         return 0
-    middle, end = quiet[third : 2 * third], quiet[2 * third :]
+    middle, end = settled[third : 2 * third], settled[2 * third :]
     return min(one.heap_bytes for one in end) - min(one.heap_bytes for one in middle)
 
 
