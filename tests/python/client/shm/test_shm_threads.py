@@ -113,7 +113,15 @@ ROW = np.arange(4, dtype=np.float32)
 def run(server, code: str) -> str:
     """What the program printed. It fails by a time-out when it hangs."""
     done = subprocess.run(
-        [sys.executable, "-c", START + textwrap.dedent(code), str(server.port)],
+        # From 3.12 on Python warns of what is tested here.
+        [
+            sys.executable,
+            "-W",
+            "ignore::DeprecationWarning",
+            "-c",
+            START + textwrap.dedent(code),
+            str(server.port),
+        ],
         capture_output=True,
         text=True,
         timeout=LIMIT_S,
