@@ -11,7 +11,6 @@
 #include <new>
 #include <utility>
 
-#include "base/check.h"
 #include "base/thread.h"
 #include "channel/client/client_segment.h"
 
@@ -136,8 +135,11 @@ void ChannelClient::WatchServer() {
   bool is_flushed = true;
   while (true) {
     const int found = poll(watched.data(), watched.size(), is_flushed ? -1 : kFlushAgainMs);
-    FS_CHECK(found >= 0 || errno == EINTR || errno == ENOMEM);
-    if (found < 0) continue;
+    if (found < 0) {
+      // Nothing here is worth the program's life: it looks again a little later.
+      if (errno != EINTR) poll(nullptr, 0, kFlushAgainMs);
+      continue;
+    }
     outbox.flush_due().Drain();
     if (is_closing_.load(std::memory_order_relaxed)) return;
     // What the server said made no sense: it has no use for this any more either.

@@ -70,8 +70,8 @@ class ChannelListener::Impl {
   void Refuse(int socket, const Status& status);
   void Shake(Client& client);
   Status OpenSession(Client& client);
-  // Lets a client go.
-  static void Let(Client& client);
+  // Lets a client go; it is dropped when its session has ended.
+  static void Dismiss(Client& client);
   void DropTheGone(Nanos now);
 
   const ChannelListenerOptions options_;
@@ -124,7 +124,7 @@ void ChannelListener::Impl::Run() {
     }
   }
   // All are told before anybody is waited for.
-  for (Client& client : clients_) Let(client);
+  for (Client& client : clients_) Dismiss(client);
   for (const Client& client : clients_) {
     if (client.session) client.session->Join();
   }
@@ -151,10 +151,10 @@ void ChannelListener::Impl::Look() {
   for (size_t i = 0; i < clients_.size(); ++i) {
     Client& client = clients_[i];
     if (polled[3 + 2 * i].revents != 0) {
-      Let(client);
+      Dismiss(client);
     } else if (polled[2 + 2 * i].revents != 0) {
       // After the hand-shake a client has nothing to say here: it is its end, or nonsense.
-      client.session ? Let(client) : Shake(client);
+      client.session ? Dismiss(client) : Shake(client);
     }
   }
   DropTheGone(now);
@@ -233,7 +233,7 @@ void ChannelListener::Impl::Shake(Client& client) {
   const Status status = OpenSession(client);
   if (status.ok()) return;
   Refuse(client.socket.get(), status);
-  Let(client);
+  Dismiss(client);
 }
 
 Status ChannelListener::Impl::OpenSession(Client& client) {
@@ -257,7 +257,7 @@ Status ChannelListener::Impl::OpenSession(Client& client) {
 // ------------------------------------------------------------------------------------------------
 // and go.
 
-void ChannelListener::Impl::Let(Client& client) {
+void ChannelListener::Impl::Dismiss(Client& client) {
   if (std::exchange(client.is_over, true)) return;
   if (client.session) client.session->Stop();
   // By which it learns of it, if it is there.
@@ -270,10 +270,10 @@ void ChannelListener::Impl::DropTheGone(Nanos now) {
     if (!client.is_over && client.deadline_ns <= now) {
       Refuse(client.socket.get(),
              Unavailable("no hand-shake within ", kHandshakeTimeout / kSecond, " s"));
-      Let(client);
+      Dismiss(client);
     }
     if (!client.session || !client.session->has_ended()) continue;
-    Let(client);
+    Dismiss(client);
     client.session->Join();
     client.session.reset();
     shared_->stats->clients_closed.Add();

@@ -59,7 +59,6 @@ bool ChannelOutbox::Open(uint64_t number) {
   Place& place = places_[number % kChannelSlots];
   if (place.number != kNobody || number == kNobody || is_closed_) return false;
   place.number = number;
-  ++open_;
   stats_.in_flight.fetch_add(1, std::memory_order_relaxed);
   stats_.requests.Add();
   return true;
@@ -73,7 +72,6 @@ void ChannelOutbox::Attach(uint64_t number, ChannelExchange* exchange) {
 void ChannelOutbox::CloseNumber(uint64_t number, Code code) {
   Place* const place = Find(number);
   *place = {};
-  --open_;
   stats_.in_flight.fetch_sub(1, std::memory_order_relaxed);
   stats_.ends[static_cast<size_t>(code)].Add();
 }
@@ -81,11 +79,6 @@ void ChannelOutbox::CloseNumber(uint64_t number, Code code) {
 void ChannelOutbox::CancelExchange(uint64_t number) {
   ChannelExchange* const exchange = Find(number)->exchange;
   if (exchange != nullptr) exchange->request.cancelled.store(true, std::memory_order_relaxed);
-}
-
-size_t ChannelOutbox::open() const {
-  const MutexLock lock(mutex_);
-  return open_;
 }
 
 bool ChannelOutbox::has_failed() const {
@@ -202,7 +195,15 @@ void ChannelOutbox::Push(const Descriptor& descriptor) {
   // What waits for room in the heap may be overtaken; what waits for the ring may not.
   const bool is_ring_full = std::ranges::any_of(waiting_, &Waiting::is_placed);
   if (!is_ring_full && responses_.TryPush(descriptor)) return;
-  waiting_.emplace_back().descriptor = descriptor;
+  AddWaiting({}).descriptor = descriptor;
+}
+
+ChannelOutbox::Waiting& ChannelOutbox::AddWaiting(Waiting waiting) {
+  waiting_.push_back(std::move(waiting));
+  is_waiting_.store(true, std::memory_order_relaxed);
+  // Whoever says this may be an engine's thread, while the session sleeps.
+  static_cast<void>(head_.server.Ring());
+  return waiting_.back();
 }
 
 Descriptor ChannelOutbox::EndOf(uint64_t number, const Status& status) {
@@ -223,7 +224,7 @@ void ChannelOutbox::SayEnd(uint64_t number, const Status& status) noexcept {
     if (place == nullptr) return;
     place->exchange = nullptr;
     if (HasWaiting(number)) {
-      Waiting& waiting = waiting_.emplace_back();
+      Waiting& waiting = AddWaiting({});
       waiting.descriptor = EndOf(number, status);
       waiting.closes = true;
     } else {
@@ -324,7 +325,7 @@ void ChannelOutbox::Wait(const SaidResponse& said) {
   for (ResponseOutput& output : said.outputs) waiting.outputs.push_back(std::move(output));
   waiting.bytes = bytes;
   waiting.lent = said.lent;
-  waiting_.push_back(std::move(waiting));
+  AddWaiting(std::move(waiting));
   waiting_bytes_ += bytes;
   if (said.last) Find(said.number)->exchange = nullptr;
 }
@@ -375,9 +376,8 @@ bool ChannelOutbox::FlushFront(Nanos now) {
   return responses_.TryPush(descriptor);
 }
 
-bool ChannelOutbox::Flush(Nanos now) {
+void ChannelOutbox::Flush(Nanos now) {
   bool any = false;
-  bool is_waiting = false;
   {
     const MutexLock lock(mutex_);
     while (!waiting_.empty() && FlushFront(now)) {
@@ -385,10 +385,9 @@ bool ChannelOutbox::Flush(Nanos now) {
       waiting_.pop_front();
       any = true;
     }
-    is_waiting = !waiting_.empty();
+    is_waiting_.store(!waiting_.empty(), std::memory_order_relaxed);
   }
   if (any) Ring();
-  return is_waiting;
 }
 
 }  // namespace fastserve

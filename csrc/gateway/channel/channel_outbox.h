@@ -9,7 +9,8 @@
 //
 // What finds no room, in the heap (ResponseHeap) or the ring, waits until the client has released
 // or read something, in order, up to kPatience and as many bytes as the heap has. Then its request
-// ends with RESOURCE_EXHAUSTED.
+// ends with RESOURCE_EXHAUSTED. A client that releases does not ring, so the session is woken when
+// something begins to wait, and calls Flush now and then as long as something is_waiting.
 //
 // Invariants:
 //   1. Of a number nothing is said before Open, and nothing after its end; a number that is not
@@ -21,7 +22,7 @@
 // Threads: Say* from any; the rest is the session's. Large outputs are copied without the mutex.
 #pragma once
 
-#include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -79,9 +80,10 @@ class ChannelOutbox {
 
   // False when no block begins there that the client has.
   [[nodiscard]] bool Release(uint64_t offset) FS_EXCLUDES(mutex_);
-  // Says what waits and has room now. True: something still waits.
-  bool Flush(Nanos now) FS_EXCLUDES(mutex_);
-  size_t open() const FS_EXCLUDES(mutex_);
+  // Says what waits and has room now.
+  void Flush(Nanos now) FS_EXCLUDES(mutex_);
+  // Whether something waits for room.
+  bool is_waiting() const { return is_waiting_.load(std::memory_order_relaxed); }
   // There was no memory for something that had to be said: the client must be let go.
   bool has_failed() const FS_EXCLUDES(mutex_);
 
@@ -133,6 +135,7 @@ class ChannelOutbox {
   Descriptor EndOf(uint64_t number, const Status& status) FS_REQUIRES(mutex_);
   void EndNow(uint64_t number, const Status& status) FS_REQUIRES(mutex_);
   bool HasWaiting(uint64_t number) const FS_REQUIRES(mutex_);
+  Waiting& AddWaiting(Waiting waiting) FS_REQUIRES(mutex_);
   void Wait(const SaidResponse& said) FS_REQUIRES(mutex_);
   bool FlushFront(Nanos now) FS_REQUIRES(mutex_);
   void Ring() noexcept;
@@ -145,10 +148,10 @@ class ChannelOutbox {
   DescriptorRing::Producer responses_ FS_GUARDED_BY(mutex_);
   ResponseHeap heap_ FS_GUARDED_BY(mutex_);
   std::vector<Place> places_ FS_GUARDED_BY(mutex_);
-  size_t open_ FS_GUARDED_BY(mutex_) = 0;
   bool is_closed_ FS_GUARDED_BY(mutex_) = false;
   bool has_failed_ FS_GUARDED_BY(mutex_) = false;
   std::deque<Waiting> waiting_ FS_GUARDED_BY(mutex_);
+  std::atomic<bool> is_waiting_{false};  // Whether that has any; the session's bell carries it.
   size_t waiting_bytes_ FS_GUARDED_BY(mutex_) = 0;
   // Scratch, for the capacity.
   std::vector<ChannelCopy> copies_ FS_GUARDED_BY(mutex_);

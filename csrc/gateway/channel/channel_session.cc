@@ -112,7 +112,7 @@ bool ChannelSession::Serve() {
       return false;
     }
     RunModels();
-    if (waits_for_room_ || taken > 0) waits_for_room_ = outbox_.Flush(NowNanos());
+    if (outbox_.is_waiting()) outbox_.Flush(NowNanos());
     if (earliest_deadline_ns_ != kNever) EndLate(NowNanos());
   } while (taken > 0 && !is_stopping_.load(std::memory_order_relaxed));
   return true;
@@ -126,7 +126,7 @@ void ChannelSession::WaitForMore() {
   const uint32_t key = head_.server.Prepare();
   if (has_more()) return head_.server.Withdraw();
   const Nanos now = NowNanos();
-  Nanos until = now + (waits_for_room_ ? ChannelOutbox::kLookForRoomEvery : kSleepMax);
+  Nanos until = now + (outbox_.is_waiting() ? ChannelOutbox::kLookForRoomEvery : kSleepMax);
   if (earliest_deadline_ns_ != kNever) until = std::min(until, earliest_deadline_ns_ + 1);
   head_.server.Wait(key, until);
 }

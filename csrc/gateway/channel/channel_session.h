@@ -17,7 +17,6 @@
 
 #include <pthread.h>
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -43,7 +42,7 @@ struct ChannelShared {
   std::shared_ptr<ServingMap> serving_map;
   std::shared_ptr<ChannelStats> stats;
   std::shared_ptr<SlabPool> pool;
-  std::shared_ptr<EventFd> ended;  // Signalled by a session that ends by itself.
+  std::shared_ptr<EventFd> ended;  // Signalled by each session that has ended.
   std::atomic<bool> is_draining{false};
   std::atomic<bool> is_loading{false};
   Nanos spin = 0;
@@ -118,7 +117,6 @@ class ChannelSession final : public ChannelExchangeOwner {
   std::vector<ServableHandle> touched_;
   std::vector<NamedInput> inputs_;
   Nanos earliest_deadline_ns_ = kNever;
-  bool waits_for_room_ = false;
 
   Mutex idle_mutex_;
   std::vector<std::unique_ptr<ChannelExchange>> idle_ FS_GUARDED_BY(idle_mutex_);

@@ -22,8 +22,8 @@ struct ChannelStats {
   Counter requests;                  // Inferences and descriptions.
   Counter responses;                 // Of streams each one.
   std::array<Counter, kCodes> ends;  // Of requests, by gRPC's code.
-  Counter
-      violations;  // Sessions that were ended for what their client wrote, or for want of memory.
+  // Sessions that were ended for what their client wrote, or for want of memory.
+  Counter violations;
   std::atomic<size_t> clients{0};        // Now.
   std::atomic<size_t> in_flight{0};      // Requests that are not answered yet.
   std::atomic<size_t> segment_bytes{0};  // Of all clients' segments.

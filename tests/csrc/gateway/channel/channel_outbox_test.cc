@@ -238,6 +238,45 @@ TEST_F(ChannelOutboxTest, WhatWasLentComesBack) {
   }
 }
 
+// The client releases without a ring, so the session must know that it is to look.
+TEST_F(ChannelOutboxTest, WakesTheSessionWhenSomethingBeginsToWait) {
+  Result<SealedSegment> segment = SealedSegment::Create(kSegmentBytes);
+  Result<EventFd> event_fd = EventFd::Create();
+  ASSERT_TRUE(segment.ok() && event_fd.ok());
+  auto* const head = new (segment->bytes().data()) ChannelHead;
+  auto responses = head->responses.TakeConsumer();
+  ChannelStats stats;
+  ChannelOutbox outbox(segment->bytes(), *head, *std::move(event_fd), stats);
+  const ServableHandle servable = ServeUnawaited(EchoBackend(), Named("m"));
+  const std::vector<size_t> wanted = {0};
+  const std::vector<std::byte> computed(100 << 10);
+  const auto say = [&](uint64_t number) {
+    std::vector<ResponseOutput> outputs = {
+        {.tensor = {DataType::kFp32, {1, 25 << 10}, computed}, .owner = {}}};
+    ASSERT_TRUE(outbox.Open(number));
+    outbox.SayResponse({.number = number,
+                        .last = true,
+                        .servable = servable,
+                        .id = "",
+                        .wanted = wanted,
+                        .outputs = outputs});
+  };
+  say(0);
+  EXPECT_FALSE(outbox.is_waiting());
+  const uint32_t key = head->server.Prepare();
+  say(1);
+  EXPECT_TRUE(outbox.is_waiting());
+  head->server.Wait(key, kNever);  // Would hang.
+  Descriptor said{};
+  ASSERT_TRUE(responses.TryPop(&said));
+  EXPECT_FALSE(responses.TryPop(&said));
+  EXPECT_TRUE(outbox.Release(said.offset));
+  outbox.Flush(NowNanos());
+  EXPECT_FALSE(outbox.is_waiting());
+  ASSERT_TRUE(responses.TryPop(&said));
+  EXPECT_EQ(said.request, 1u);
+}
+
 TEST_F(ChannelOutboxTest, SignalsTheDescriptorOfAClientThatWatches) {
   Publish(EchoBackend());
   Listen();
