@@ -258,6 +258,7 @@ void ClientChannel::DropArrived(CallState& call) const {
 
 void ClientChannel::Close(const Status& why) {
   const MutexLock lock(mutex_);
+  Pump();  // What the server said before it went is said.
   CloseLocked(why);
 }
 

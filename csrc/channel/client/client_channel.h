@@ -81,7 +81,8 @@ class ClientChannel {
   int fd() const { return event_fd_.get(); }
   std::vector<uint64_t> TakeReady() FS_EXCLUDES(mutex_);
 
-  // Ends what is under way, and whatever comes afterwards. The first reason stays.
+  // Ends what is under way, but for what the server has answered already, and whatever comes
+  // afterwards. The first reason stays.
   void Close(const Status& why) FS_EXCLUDES(mutex_);
 
  private:

@@ -9,17 +9,38 @@ import uuid
 
 import pytest
 
+from fastserve.client.shm import CallError, ShmClient, ShmRequest
 from tests.python.server.conftest import Running, add_identity, until
-from tests.python.server.shm_client import EndedError, RefusedError, ShmClient
 
 PAIR = [1.5, -2.0]
-NOT_FOUND, RESOURCE_EXHAUSTED = 5, 8
 
 
 @pytest.fixture
 def name() -> str:
     """An abstract name that nobody else has."""
     return f"@fastserve-test-{uuid.uuid4().hex}"
+
+
+def connected(address: str, segment_bytes: int = 1 << 20) -> ShmClient:
+    """A client that does not wait long for a server that has gone."""
+    return ShmClient(address, segment_bytes=segment_bytes, connect_timeout=0.2)
+
+
+def check_serves(client: ShmClient) -> None:
+    assert client.infer("plain", {"x": PAIR})["y"].tolist() == PAIR
+
+
+def check_is_gone(client: ShmClient) -> None:
+    with pytest.raises(CallError) as gone:
+        check_serves(client)
+    assert gone.value.code == "UNAVAILABLE"
+
+
+def sent(client: ShmClient) -> ShmRequest:
+    request = client.request("slow")
+    request.inputs["x"][:] = PAIR
+    request.send()
+    return request
 
 
 def metric(server: Running, name: str, labels: str = "") -> float:
@@ -39,18 +60,17 @@ def test_a_client_finds_the_server_by_its_port(start, repository, loops):
     server: Running = start(repository, *loops).await_ready()
     address = f"@fastserve-{server.port}"
     assert f"listening on {address} for clients over shared memory" in server.log()
-    with ShmClient(address) as client:
-        client.send("plain", PAIR)
-        assert client.receive() == PAIR
-        client.send("none", PAIR)
-        with pytest.raises(EndedError) as ended:
-            client.receive()
-        assert ended.value.args == (NOT_FOUND,)
+    with connected(address) as client:
+        check_serves(client)
+        with pytest.raises(CallError) as ended:
+            client.infer("none", {"x": PAIR})
+        assert ended.value.code == "NOT_FOUND"
         assert metric(server, "clients") == 1
         assert metric(server, "segment_bytes") == client.segment_bytes
-        assert metric(server, "requests_total") == 2
-        assert metric(server, "responses_total") == 1
-        assert metric(server, "ends_total", '{code="OK"}') == 1
+        # What a model takes is asked by a request of its own.
+        assert metric(server, "requests_total") == 3
+        assert metric(server, "responses_total") == 2
+        assert metric(server, "ends_total", '{code="OK"}') == 2
         assert metric(server, "ends_total", '{code="NOT_FOUND"}') == 1
     until(lambda: metric(server, "clients") == 0, "the client's end to be seen")
     assert metric(server, "clients_opened_total") == 1
@@ -62,14 +82,14 @@ def test_there_are_as_many_clients_and_as_much_memory_as_the_options_say(start, 
     add_identity(repository, "plain")
     limits = ("--max-shm-clients", "1", "--max-shm-bytes", "1MiB", "--shm-spin", "0")
     server: Running = start(repository, "--shm-socket", name, *limits).await_ready()
-    with ShmClient(name, segment_bytes=64 << 20) as client:
+    with connected(name, segment_bytes=64 << 20) as client:
+        check_serves(client)
         assert client.segment_bytes == 1 << 20
-        with pytest.raises(RefusedError) as refused:
-            ShmClient(name)
-        assert refused.value.args[0] == RESOURCE_EXHAUSTED
-        assert "--max-shm-clients" in refused.value.args[1]
-        client.send("plain", PAIR)
-        assert client.receive() == PAIR
+        with connected(name) as second, pytest.raises(CallError) as refused:
+            check_serves(second)
+        assert refused.value.code == "RESOURCE_EXHAUSTED"
+        assert "--max-shm-clients" in refused.value.message
+        check_serves(client)
     assert metric(server, "clients_refused_total") == 1
     assert server.end() == 0
 
@@ -128,31 +148,28 @@ def test_a_file_is_private_replaced_and_gone_at_the_end(start, repository, tmp_p
     first.process.wait()
     assert path.exists()
     second: Running = start(repository, "--shm-socket", path).await_ready()
-    with ShmClient(str(path)) as client:
-        client.send("plain", PAIR)
-        assert client.receive() == PAIR
+    with connected(str(path)) as client:
+        check_serves(client)
         assert second.end() == 0
-        with pytest.raises(EOFError):
-            client.receive()
+        check_is_gone(client)
     assert not path.exists()
 
 
-def sent(server: Running, address: str) -> ShmClient:
-    """A client whose request the model has."""
-    client = ShmClient(address)
-    client.send("slow", PAIR)
+def arrived(server: Running, client: ShmClient) -> ShmRequest:
+    """A request that the model has."""
+    request = sent(client)
     until(lambda: metric(server, "in_flight_requests") == 1, "the request to arrive")
-    return client
+    return request
 
 
 def test_a_request_in_flight_finishes(start, repository, name):
     add_identity(repository, "slow", delay_us=1_500_000)
     server: Running = start(repository, "--shm-socket", name).await_ready()
-    with sent(server, name) as client:
+    with connected(name) as client:
+        request = arrived(server, client)
         assert server.end() == 0
-        assert client.receive() == PAIR
-        with pytest.raises(EOFError):
-            client.receive()
+        assert request.result()["y"].tolist() == PAIR
+        check_is_gone(client)
     assert "nothing was cut off" in server.log()
 
 
@@ -160,10 +177,12 @@ def test_a_request_that_takes_too_long_is_cut_off_and_said(start, repository, na
     add_identity(repository, "slow", delay_us=5_000_000)
     flags = ("--shm-socket", name, "--drain-timeout", "200ms")
     server: Running = start(repository, *flags).await_ready()
-    with sent(server, name) as client:
+    with connected(name) as client:
+        request = arrived(server, client)
         assert server.end() == 0
-        with pytest.raises((EOFError, EndedError)):
-            client.receive()
+        with pytest.raises(CallError) as cut_off:
+            request.result()
+        assert cut_off.value.code in ("CANCELLED", "UNAVAILABLE")
     assert "cut off: 1 request, 0 connections" in server.log()
 
 
@@ -183,15 +202,14 @@ def test_a_successor_takes_the_address_over(start, repository):
     second.await_log(f"clients over shared memory are served once {address} is free")
     second.await_log("is serving at")
     assert listening not in second.log()
-    with ShmClient(address) as client:
-        client.send("slow", PAIR)
-        until(client.is_taken, "the request to arrive")
+    with connected(address) as client:
+        request = sent(client)
+        check_serves(client)  # Then the one before it was taken, too.
         first.process.terminate()
         second.await_log(listening)
-        with ShmClient(address) as other:
-            other.send("plain", PAIR)
-            assert other.receive() == PAIR
-        assert client.receive() == PAIR
+        with connected(address) as other:
+            check_serves(other)
+        assert request.result()["y"].tolist() == PAIR
     assert first.process.wait(30) == 0
     assert "nothing was cut off" in first.log()
     assert second.end() == 0

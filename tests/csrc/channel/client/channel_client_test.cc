@@ -169,6 +169,21 @@ TEST(ChannelClient, ClosesOnceAndSaysSo) {
   EXPECT_EQ(status.message(), "the channel was closed");
 }
 
+// Nobody waits at the moment in which it goes, as when it drains.
+TEST(ChannelClient, WhatTheServerSaidBeforeItWentIsSaid) {
+  ScriptedServer server([](ServedChannel& channel, const Descriptor& said) {
+    channel.EchoCopies(said);
+    channel.Die();
+  });
+  const std::shared_ptr<ChannelClient> client = ConnectTo(server);
+  const std::shared_ptr<ChannelCall> call = NewCall(*client, "m", "x");
+  ASSERT_TRUE(call->Send(kNever).ok());
+  EXPECT_TRUE(ScriptedServer::Becomes([&] { return !client->is_open(); }));
+  EXPECT_EQ(TextOf(NextOf(*call).outputs.at(0).bytes), "x");
+  EXPECT_TRUE(IsOver(*call));
+  EXPECT_EQ(call->Send(kNever).code(), Code::kUnavailable);
+}
+
 TEST(ChannelClient, ANewOneTakesOverWhenTheServerComesBack) {
   const std::string address = NewAddress();
   std::shared_ptr<ChannelClient> first;
